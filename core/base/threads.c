@@ -1,0 +1,160 @@
+#include "core/base/threads.h"
+
+#include "core/base/memory.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+struct helper {
+    struct threads *pool;
+    pthread_t thread;
+    int worker;
+};
+
+struct threads {
+    pthread_mutex_t caller; /* one threads_run at a time */
+    pthread_mutex_t lock;   /* guards what follows */
+    pthread_cond_t work_is_there;
+    pthread_cond_t work_is_done;
+    unsigned long round; /* counts threads_run calls that woke the helpers */
+    int running;         /* helpers that have not finished this round */
+    bool stop;
+
+    void (*part)(void *, size_t, int);
+    void *argument;
+    size_t parts;
+    atomic_size_t next;
+
+    int count;
+    int started;
+    struct helper helpers[];
+};
+
+static void take_parts(struct threads *pool, int worker)
+{
+    for (;;) {
+        size_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+        if (i >= pool->parts) {
+            return;
+        }
+        pool->part(pool->argument, i, worker);
+    }
+}
+
+static void *helper_main(void *argument)
+{
+    struct helper *self = argument;
+    struct threads *pool = self->pool;
+    unsigned long seen = 0;
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        while (pool->round == seen && !pool->stop) {
+            pthread_cond_wait(&pool->work_is_there, &pool->lock);
+        }
+        if (pool->stop) {
+            break;
+        }
+        seen = pool->round;
+        pthread_mutex_unlock(&pool->lock);
+        take_parts(pool, self->worker);
+        pthread_mutex_lock(&pool->lock);
+        if (--pool->running == 0) {
+            pthread_cond_signal(&pool->work_is_done);
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+static int processors(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n;
+}
+
+int threads_create(struct threads **out, int count, struct status *st)
+{
+    *out = NULL;
+    if (count <= 0) {
+        count = processors();
+    }
+    if (count > THREADS_MAX) {
+        count = THREADS_MAX;
+    }
+    size_t size = sizeof(struct threads) + (size_t)(count - 1) * sizeof(struct helper);
+    struct threads *pool = memory_zalloc(1, size);
+    if (!pool) {
+        return status_no_memory(st, size);
+    }
+    pthread_mutex_init(&pool->caller, NULL);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->work_is_there, NULL);
+    pthread_cond_init(&pool->work_is_done, NULL);
+    pool->count = count;
+    for (int i = 0; i < count - 1; i++) {
+        struct helper *h = &pool->helpers[i];
+        *h = (struct helper){.pool = pool, .worker = i + 1};
+        int error = pthread_create(&h->thread, NULL, helper_main, h);
+        if (error) {
+            threads_destroy(pool);
+            return status_set(st, STATUS_IO, "thread %d of %d cannot be started: %s", i + 1, count,
+                              strerror(error));
+        }
+        pool->started++;
+    }
+    *out = pool;
+    return STATUS_OK;
+}
+
+int threads_count(const struct threads *pool)
+{
+    return pool->count;
+}
+
+void threads_run(struct threads *pool, size_t parts, void (*part)(void *, size_t, int), void *argument)
+{
+    pthread_mutex_lock(&pool->caller);
+    bool alone = parts < 2 || pool->started == 0;
+    pthread_mutex_lock(&pool->lock);
+    pool->part = part;
+    pool->argument = argument;
+    pool->parts = parts;
+    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    if (!alone) {
+        pool->running = pool->started;
+        pool->round++;
+        pthread_cond_broadcast(&pool->work_is_there);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    take_parts(pool, 0);
+    pthread_mutex_lock(&pool->lock);
+    while (!alone && pool->running > 0) {
+        pthread_cond_wait(&pool->work_is_done, &pool->lock);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->caller);
+}
+
+void threads_destroy(struct threads *pool)
+{
+    if (!pool) {
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    pool->stop = true;
+    pthread_cond_broadcast(&pool->work_is_there);
+    pthread_mutex_unlock(&pool->lock);
+    for (int i = 0; i < pool->started; i++) {
+        pthread_join(pool->helpers[i].thread, NULL);
+    }
+    pthread_cond_destroy(&pool->work_is_done);
+    pthread_cond_destroy(&pool->work_is_there);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_mutex_destroy(&pool->caller);
+    memory_free(pool);
+}

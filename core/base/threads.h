@@ -1,0 +1,28 @@
+/* A fixed pool of threads that share out the numbered parts of one piece of work.
+ *
+ * Which thread takes which part changes from run to run; what a part computes must not. Kernels cut
+ * their work by shape alone, never by the number of threads, so that sums keep their order. */
+#ifndef DM_BASE_THREADS_H
+#define DM_BASE_THREADS_H
+
+#include "core/base/status.h"
+
+#include <stddef.h>
+
+struct threads;
+
+/* count threads in all, the caller of threads_run among them; 0 means one per processor that this
+ * process may use. At most THREADS_MAX. */
+#define THREADS_MAX 256
+int threads_create(struct threads **pool, int count, struct status *st);
+int threads_count(const struct threads *pool);
+
+/* Calls part(argument, i, worker) once for every i in 0..parts-1 and returns when all are done.
+ * worker is in 0..threads_count-1 and no two parts run with the same one at the same time, so it can
+ * pick scratch memory. Callers on different threads take turns. Parts must not call threads_run. */
+void threads_run(struct threads *pool, size_t parts,
+                 void (*part)(void *argument, size_t i, int worker), void *argument);
+
+void threads_destroy(struct threads *pool);
+
+#endif

@@ -21,41 +21,44 @@ struct test {
     void (*run)(void);
 };
 
-#define TEST(function) {#function, function}
+#define TEST(function)      \
+    {                       \
+#function, function \
+    }
 #define TEST_COUNT(table) (sizeof(table) / sizeof(table)[0])
 
 static int test_failures_;
 static const char *test_skipped_;
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            printf("    %s:%d: expected %s\n", __FILE__, __LINE__, #condition);                    \
-            test_failures_++;                                                                      \
-        }                                                                                          \
+#define CHECK(condition)                                                        \
+    do {                                                                        \
+        if (!(condition)) {                                                     \
+            printf("    %s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
+            test_failures_++;                                                   \
+        }                                                                       \
     } while (0)
 
 /* As CHECK, and returns from the test: for conditions that what follows stands on. */
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            printf("    %s:%d: required %s\n", __FILE__, __LINE__, #condition);                    \
-            test_failures_++;                                                                      \
-            return;                                                                                \
-        }                                                                                          \
+#define REQUIRE(condition)                                                      \
+    do {                                                                        \
+        if (!(condition)) {                                                     \
+            printf("    %s:%d: required %s\n", __FILE__, __LINE__, #condition); \
+            test_failures_++;                                                   \
+            return;                                                             \
+        }                                                                       \
     } while (0)
 
 /* A call that must succeed; prints the status message if it does not and returns. */
-#define REQUIRE_OK(call, st)                                                                       \
-    do {                                                                                           \
-        if ((call) != 0) {                                                                         \
-            printf("    %s:%d: %s: %s\n", __FILE__, __LINE__, #call, (st).message);                \
-            test_failures_++;                                                                      \
-            return;                                                                                \
-        }                                                                                          \
+#define REQUIRE_OK(call, st)                                                        \
+    do {                                                                            \
+        if ((call) != 0) {                                                          \
+            printf("    %s:%d: %s: %s\n", __FILE__, __LINE__, #call, (st).message); \
+            test_failures_++;                                                       \
+            return;                                                                 \
+        }                                                                           \
     } while (0)
 
-#define CHECK_STRING(found, expected)                                                              \
+#define CHECK_STRING(found, expected) \
     test_check_string_((found), (expected), __FILE__, __LINE__, #found)
 
 #define CHECK_CONTAINS(found, part)                                                                \
@@ -68,21 +71,21 @@ static const char *test_skipped_;
         }                                                                                          \
     } while (0)
 
-#define CHECK_NEAR(found, expected, tolerance)                                                     \
-    do {                                                                                           \
-        double found_ = (double)(found), expected_ = (double)(expected);                           \
-        if (!(fabs(found_ - expected_) <= (double)(tolerance))) {                                  \
-            printf("    %s:%d: %s: expected %.9g +- %.3g, found %.9g\n", __FILE__, __LINE__,       \
-                   #found, expected_, (double)(tolerance), found_);                                \
-            test_failures_++;                                                                      \
-        }                                                                                          \
+#define CHECK_NEAR(found, expected, tolerance)                                               \
+    do {                                                                                     \
+        double found_ = (double)(found), expected_ = (double)(expected);                     \
+        if (!(fabs(found_ - expected_) <= (double)(tolerance))) {                            \
+            printf("    %s:%d: %s: expected %.9g +- %.3g, found %.9g\n", __FILE__, __LINE__, \
+                   #found, expected_, (double)(tolerance), found_);                          \
+            test_failures_++;                                                                \
+        }                                                                                    \
     } while (0)
 
 /* Leaves the test, counted as skipped and named with its reason. */
-#define SKIP(reason)                                                                               \
-    do {                                                                                           \
-        test_skipped_ = (reason);                                                                  \
-        return;                                                                                    \
+#define SKIP(reason)              \
+    do {                          \
+        test_skipped_ = (reason); \
+        return;                   \
     } while (0)
 
 static inline void test_check_string_(const char *found, const char *expected, const char *file,

@@ -66,8 +66,8 @@ static int duplicate_in(const cJSON *object, const char *name, struct status *st
     int code = STATUS_OK;
     for (i = 1; i < n && code == STATUS_OK; i++) {
         if (strcmp(keys[i - 1], keys[i]) == 0) {
-            code = status_set(st, STATUS_INVALID, "%s: the key \"%.80s\" stands twice in one object",
-                              name, keys[i]);
+            code = status_set(st, STATUS_INVALID,
+                              "%s: the key \"%.80s\" stands twice in one object", name, keys[i]);
         }
     }
     memory_free(keys);
@@ -143,8 +143,8 @@ int json_parse_file(cJSON **root, const char *path, size_t limit, struct status 
         return code;
     }
     if (file.size > limit) {
-        code = status_set(st, STATUS_CORRUPT, "%s: expected at most %zu bytes, found %zu", path, limit,
-                          file.size);
+        code = status_set(st, STATUS_CORRUPT, "%s: expected at most %zu bytes, found %zu", path,
+                          limit, file.size);
     } else {
         code = json_parse(root, file.data ? (const char *)file.data : "", file.size, path, st);
     }

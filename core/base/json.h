@@ -13,8 +13,8 @@
 
 /* Parses all n bytes; *root is the caller's (cJSON_Delete). `name` (a path, or "body") begins every
  * message. STATUS_INVALID for a syntax error (with its line and column), bytes after the document,
- * invalid UTF-8, nesting over JSON_NESTING_LIMIT, a key twice in one object, and U+0000 in a string,
- * which cJSON would silently cut there. */
+ * invalid UTF-8, nesting over JSON_NESTING_LIMIT, a key twice in one object, and U+0000 in a
+ * string, which cJSON would silently cut there. */
 int json_parse(cJSON **root, const char *bytes, size_t n, const char *name, struct status *st);
 
 /* Reads and parses a file of at most limit bytes. */

@@ -35,7 +35,8 @@ int mapped_file_open(struct mapped_file *file, const char *path, struct status *
     if (fstat(fd, &info) != 0) {
         code = fail(st, path, "cannot be read");
     } else if (!S_ISREG(info.st_mode)) {
-        code = status_set(st, STATUS_IO, "%s: expected a file, found something else (a folder?)", path);
+        code = status_set(st, STATUS_IO, "%s: expected a file, found something else (a folder?)",
+                          path);
     } else if (info.st_size > 0) {
         void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
         if (data == MAP_FAILED) {

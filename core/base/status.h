@@ -2,8 +2,8 @@
  *
  * Every function that can fail takes a `struct status *` as its last argument and returns
  * 0 (STATUS_OK) or the code it also stored there. The sentence names what was read (file, tensor,
- * field), what was expected, what was found and, where there is one, what to do about it. Nothing in
- * core/ prints, exits or aborts. */
+ * field), what was expected, what was found and, where there is one, what to do about it. Nothing
+ * in core/ prints, exits or aborts. */
 #ifndef DM_BASE_STATUS_H
 #define DM_BASE_STATUS_H
 
@@ -32,8 +32,7 @@ int status_set(struct status *st, enum status_code code, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 
 /* Puts "prefix: " in front of the message that is there; returns the code that is there. */
-int status_prefix(struct status *st, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+int status_prefix(struct status *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* STATUS_MEMORY with the number of bytes that could not be had. */
 int status_no_memory(struct status *st, unsigned long long bytes);

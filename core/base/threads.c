@@ -116,7 +116,8 @@ int threads_count(const struct threads *pool)
     return pool->count;
 }
 
-void threads_run(struct threads *pool, size_t parts, void (*part)(void *, size_t, int), void *argument)
+void threads_run(struct threads *pool, size_t parts, void (*part)(void *, size_t, int),
+                 void *argument)
 {
     pthread_mutex_lock(&pool->caller);
     bool alone = parts < 2 || pool->started == 0;

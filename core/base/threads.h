@@ -18,8 +18,9 @@ int threads_create(struct threads **pool, int count, struct status *st);
 int threads_count(const struct threads *pool);
 
 /* Calls part(argument, i, worker) once for every i in 0..parts-1 and returns when all are done.
- * worker is in 0..threads_count-1 and no two parts run with the same one at the same time, so it can
- * pick scratch memory. Callers on different threads take turns. Parts must not call threads_run. */
+ * worker is in 0..threads_count-1 and no two parts run with the same one at the same time, so it
+ * can pick scratch memory. Callers on different threads take turns. Parts must not call
+ * threads_run. */
 void threads_run(struct threads *pool, size_t parts,
                  void (*part)(void *argument, size_t i, int worker), void *argument);
 

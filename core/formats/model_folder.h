@@ -14,9 +14,9 @@
 #include <stdint.h>
 
 struct model_folder {
-    char *path;              /* the folder that holds config.json */
-    char *id;                /* design.md section 1: --model-id, darkmatter.json, NAME, folder name */
-    char *config;            /* path of config.json */
+    char *path;   /* the folder that holds config.json */
+    char *id;     /* design.md section 1: --model-id, darkmatter.json, NAME, folder name */
+    char *config; /* path of config.json */
     char *generation_config; /* path, or NULL */
     char *tokenizer_json;    /* path, or NULL */
     char *tokenizer_model;   /* path, or NULL */
@@ -28,10 +28,12 @@ struct model_folder {
 
 /* Finds the files and opens every shard (model.safetensors.index.json if all files that it names
  * exist, else model.safetensors). `id` overrides the model's name when it is not NULL. */
-int model_folder_open(struct model_folder *folder, const char *path, const char *id, struct status *st);
+int model_folder_open(struct model_folder *folder, const char *path, const char *id,
+                      struct status *st);
 
 /* The same, the weights left closed: for commands that read only the tokenizer files. */
-int model_folder_find(struct model_folder *folder, const char *path, const char *id, struct status *st);
+int model_folder_find(struct model_folder *folder, const char *path, const char *id,
+                      struct status *st);
 
 /* The tensor of that full name in whichever shard has it, or NULL; *file its path for messages. */
 const struct tensor *model_folder_tensor(const struct model_folder *folder, const char *name,

@@ -2,7 +2,8 @@
  *
  * Stored members are used in place from the mapped file (their data are usually not aligned);
  * deflated ones are inflated and fortran-ordered ones transposed into memory of the npz, when they
- * are first asked for. ZIP64 throughout. Types: <f4, <f2, <f8 (<f8 is narrowed to F32 in memory). */
+ * are first asked for. ZIP64 throughout. Types: <f4, <f2, <f8 (<f8 is narrowed to F32 in memory).
+ */
 #ifndef DM_FORMATS_NPZ_H
 #define DM_FORMATS_NPZ_H
 
@@ -12,13 +13,14 @@
 struct npz;
 
 int npz_open(struct npz **file, const char *path, struct status *st);
-int npz_open_bytes(struct npz **file, const void *bytes, size_t n, const char *name, struct status *st);
+int npz_open_bytes(struct npz **file, const void *bytes, size_t n, const char *name,
+                   struct status *st);
 
 size_t npz_count(const struct npz *file);
 const char *npz_name(const struct npz *file, size_t i); /* member name without ".npy" */
 
-/* *t is borrowed until npz_close. STATUS_NOT_FOUND if there is no such member (names compare without
- * case: some files say w_enc). */
+/* *t is borrowed until npz_close. STATUS_NOT_FOUND if there is no such member (names compare
+ * without case: some files say w_enc). */
 int npz_find(struct npz *file, const char *name, struct tensor *t, struct status *st);
 
 /* What npz_find would return, read from the member's header alone (data is NULL where the member

@@ -23,7 +23,8 @@ int safetensors_open_bytes(struct safetensors **file, const void *bytes, size_t 
 size_t safetensors_count(const struct safetensors *file);
 const char *safetensors_name(const struct safetensors *file, size_t i);        /* in file order */
 const struct tensor *safetensors_at(const struct safetensors *file, size_t i); /* borrowed */
-const struct tensor *safetensors_find(const struct safetensors *file, const char *name); /* or NULL */
+const struct tensor *safetensors_find(const struct safetensors *file,
+                                      const char *name); /* or NULL */
 const char *safetensors_path(const struct safetensors *file);
 void safetensors_release_pages(const struct safetensors *file);
 void safetensors_close(struct safetensors *file); /* NULL is fine */

@@ -21,10 +21,10 @@ int tokenizer_open_json(struct tokenizer **tokenizer, const char *path, struct s
 int tokenizer_open_model(struct tokenizer **tokenizer, const char *path, struct status *st);
 
 /* The same on bytes; name stands in for the path in messages. */
-int tokenizer_parse_json(struct tokenizer **tokenizer, const char *bytes, size_t n, const char *name,
-                         struct status *st);
-int tokenizer_parse_model(struct tokenizer **tokenizer, const void *bytes, size_t n, const char *name,
-                          struct status *st);
+int tokenizer_parse_json(struct tokenizer **tokenizer, const char *bytes, size_t n,
+                         const char *name, struct status *st);
+int tokenizer_parse_model(struct tokenizer **tokenizer, const void *bytes, size_t n,
+                          const char *name, struct status *st);
 
 /* Ids of n bytes of UTF-8 (invalid bytes are STATUS_INVALID with their offset). No <bos> is added;
  * special tokens written out in the text become their ids. *ids is the caller's (memory_free). */
@@ -33,11 +33,12 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t
 
 /* Appends the text of the ids: pieces joined, runs of byte pieces decoded as UTF-8 (each invalid
  * byte U+FFFD), U+2581 as a space; special tokens left out when skip_special is set. */
-int tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t n, bool skip_special,
-                     struct text *out, struct status *st);
+int tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t n,
+                     bool skip_special, struct text *out, struct status *st);
 
-/* Appends the text of one id on its own, as token lists show it: "<bos>", " dog", "\n"; a byte piece
- * that is not a character of its own gives U+FFFD; an id beyond the tokenizer "<id:262145>". */
+/* Appends the text of one id on its own, as token lists show it: "<bos>", " dog", "\n"; a byte
+ * piece that is not a character of its own gives U+FFFD; an id beyond the tokenizer "<id:262145>".
+ */
 void tokenizer_token(const struct tokenizer *tokenizer, int32_t id, struct text *out);
 
 bool tokenizer_is_special(const struct tokenizer *tokenizer, int32_t id);

@@ -1,0 +1,146 @@
+/* THE boundary: everything that server/ asks of the model goes through here.
+ *
+ * An engine is a loaded model with its catalogue of SAEs, read-only and safe to share between
+ * threads. A session is one run of the model at a time with its scratch memory: one thread uses it.
+ */
+#ifndef DM_ENGINE_H
+#define DM_ENGINE_H
+
+#include "core/base/hash.h"
+#include "core/base/sparse.h"
+#include "core/base/status.h"
+#include "core/base/text.h"
+#include "core/gemma/config.h"
+#include "core/gemma/point.h"
+#include "core/sae/catalogue.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct engine;
+struct session;
+
+/* Raised whenever the same input could give other bits than before: cached values of an older
+ * version are not used. */
+#define ENGINE_NUMERICS_VERSION 1
+
+enum embed_scale { EMBED_SCALE_AUTO, EMBED_SCALE_BF16, EMBED_SCALE_F32 };
+
+struct engine_options {
+    const char *model;              /* folder or hub cache */
+    const char *model_id;           /* NULL: from the folder */
+    const char *const *sae_folders; /* may be empty */
+    size_t n_sae_folders;
+    int threads;                  /* 0: all processors */
+    uint64_t sae_memory;          /* budget in bytes for open SAEs; 0: a quarter of the memory */
+    enum embed_scale embed_scale; /* auto: fp32 square root in exact precision */
+    /* Called with one line for the user (a warning, something left out); may be NULL. */
+    void (*notice)(void *user, const char *line);
+    void *notice_user;
+};
+
+int engine_open(struct engine **engine, const struct engine_options *options, struct status *st);
+void engine_close(struct engine *engine); /* after every session; NULL is fine */
+
+const char *engine_model_id(const struct engine *engine);
+const struct gemma_config *engine_config(const struct engine *engine);
+struct hash
+engine_model_identity(const struct engine *engine); /* weights, scale, numerics version */
+const struct catalogue *engine_catalogue(const struct engine *engine);
+int engine_threads(const struct engine *engine);
+
+/* --- tokens ---------------------------------------------------------------------------------- */
+
+/* False for a model folder without tokenizer files: only ids are taken then. */
+bool engine_has_tokenizer(const struct engine *engine);
+
+/* Ids of a text. add_bos puts <bos> in front unless the text starts with a literal "<bos>".
+ * *ids is the caller's (memory_free). */
+int engine_tokenize(const struct engine *engine, const char *text, size_t n, bool add_bos,
+                    int32_t **ids, size_t *n_ids, struct status *st);
+
+/* Appends the text of one id as token lists show it; "<id:17>" without a tokenizer. */
+void engine_token_text(const struct engine *engine, int32_t id, struct text *out);
+bool engine_is_special(const struct engine *engine, int32_t id);
+int32_t
+engine_bos(const struct engine *engine); /* from the tokenizer, else config.json; -1: none */
+
+/* --- reading the model --------------------------------------------------------------------------
+ */
+
+enum read_kind {
+    READ_POINT,    /* a point of the forward pass */
+    READ_FEATURES, /* a source's active features, every position, as sparse rows */
+    READ_INPUT,    /* what the source encodes          [P, d_in]  */
+    READ_PRE,      /* before the activation function   [P, d_sae] */
+    READ_ACTS,     /* activations, dense               [P, d_sae] */
+    READ_RECON,    /* the reconstruction               [P, d_out] */
+    READ_ERROR     /* the target minus it              [P, d_out] */
+};
+
+/* One thing to read from one prompt. The first part is the request; engine_trace fills the second,
+ * which belongs to the caller afterwards (engine_read_free). */
+struct engine_read {
+    enum read_kind kind;
+    enum point point;         /* READ_POINT */
+    int layer;                /* READ_POINT, where the point has one */
+    const char *source;       /* the other kinds: a name in the catalogue */
+    const int32_t *positions; /* [n_positions], each in 0..n_ids-1; NULL: all. Ignored by loss and
+                                 features. Rows come in this order. */
+    size_t n_positions;
+    size_t top; /* POINT_LOGITS: 0 = whole rows, else the n best as top_ids, data, top_probs */
+
+    float *data;      /* row-major; of top logits [P, top] */
+    int n_dims;       /* [P, width]; [H, P, T] for scores and pattern; [P, heads, K] for q, k, v; */
+    size_t shape[3];  /* [T-1] for loss */
+    int32_t *top_ids; /* [P, top], best first, ties to the lower id */
+    float *top_probs; /* [P, top], of the softmax over the whole vocabulary */
+    struct sparse features;
+};
+
+struct engine_prompt {
+    const int32_t *ids; /* [n_ids], each in 0..vocab_size-1, n_ids >= 1 */
+    size_t n_ids;
+    struct engine_read *reads;
+    size_t n_reads;
+};
+
+/* Bytes of `data` that the read will have, known before anything is computed. Also checks the read
+ * (layer, source, positions) and says in st what is wrong with it. */
+int engine_read_size(const struct engine *engine, const struct engine_prompt *prompt,
+                     const struct engine_read *read, uint64_t *bytes, struct status *st);
+void engine_read_free(struct engine_read *read);
+
+int session_create(struct session **session, struct engine *engine, struct status *st);
+void session_destroy(struct session *session);
+
+/* Runs all prompts as one packed forward pass, as deep as the deepest thing that is read, and fills
+ * every read. *cancel (may be NULL) is looked at between layers. On an error no read is filled. */
+int engine_trace(struct session *session, struct engine_prompt *prompts, size_t n_prompts,
+                 const atomic_bool *cancel, struct status *st);
+
+/* Tokens that went through the model since the engine was opened (for /metrics). */
+uint64_t engine_tokens_computed(const struct engine *engine);
+
+/* --- features without a prompt
+ * -------------------------------------------------------------------- */
+
+/* Identity of what produced a source's numbers: engine_model_identity and the SAE's own. Opens the
+ * SAE if it is not open. */
+int engine_source_identity(struct engine *engine, const char *source, struct hash *identity,
+                           struct status *st);
+
+/* Column `index` of W_enc -> *vector [*n] (the caller's, memory_free). */
+int engine_encoder_vector(struct engine *engine, const char *source, size_t index, float **vector,
+                          size_t *n, struct status *st);
+/* Row `index` of W_dec. */
+int engine_decoder_vector(struct engine *engine, const char *source, size_t index, float **vector,
+                          size_t *n, struct status *st);
+
+/* The features of `source` whose decoder rows have the largest cosine with vector [n_vector]. */
+int engine_nearest(struct engine *engine, const char *source, const float *vector, size_t n_vector,
+                   size_t n, uint32_t *index, float *cosine, size_t *found, struct status *st);
+
+#endif

@@ -1,0 +1,95 @@
+/* One HTTP request and its reply, without a socket.
+ *
+ * A handler reads x->request and fills x->response. When the answer needs the model it does not
+ * wait: it keeps what it parsed in x->state, sets x->start and x->resume and returns HTTP_WAIT. The
+ * server then suspends the connection and calls x->start(x), which hands the work to someone else;
+ * whoever finishes it calls exchange_wake(x) once, from any thread, and x->resume(x) is called to
+ * write the response (or to wait again). */
+#ifndef DM_HTTP_EXCHANGE_H
+#define DM_HTTP_EXCHANGE_H
+
+#include "core/base/json.h"
+#include "core/base/status.h"
+#include "core/base/text.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum http_next { HTTP_DONE, HTTP_WAIT };
+
+#define HTTP_PARAMETERS 4
+#define HTTP_HEADERS 8
+
+struct request {
+    const char *method; /* "GET" */
+    const char *path;   /* percent-decoded, without the query */
+    const char *body;   /* NUL-terminated; NULL when there is none */
+    size_t body_length;
+    char *parameters[HTTP_PARAMETERS]; /* what {name} segments of the route matched, in order */
+    const char *(*header)(const struct request *request, const char *name); /* NULL if absent */
+    const char *(*query)(const struct request *request, const char *name);
+    void *transport; /* for the two functions above */
+};
+
+struct response {
+    int status; /* 200 until a handler says otherwise */
+    const char *content_type;
+    struct text body;
+    const void *static_body; /* instead of body: bytes that outlive the exchange */
+    size_t static_length;
+    struct {
+        const char *name; /* static string */
+        char value[160];
+    } headers[HTTP_HEADERS];
+    size_t n_headers;
+};
+
+struct exchange {
+    struct request request;
+    struct response response;
+    void *app;                       /* what the routes were given */
+    uint64_t id;                     /* request id, for logs */
+    int64_t started_us;              /* monotonic */
+    const struct route *route;       /* NULL while unrouted, for metrics and logs */
+    void *state;                     /* the handler's own, freed by free_state when all is over */
+    void (*free_state)(void *state); /* may be NULL */
+    void (*start)(struct exchange *x);
+    enum http_next (*resume)(struct exchange *x);
+    void (*wake)(struct exchange *x); /* set by the transport */
+    void *transport;
+};
+
+/* Says that what the exchange waited for is there. x must not be touched after this call. */
+void exchange_wake(struct exchange *x);
+
+/* Replies {"error": message} with the HTTP status that belongs to st->code (one table, here). */
+enum http_next exchange_fail(struct exchange *x, const struct status *st);
+
+/* The same, written out. */
+enum http_next exchange_error(struct exchange *x, int http_status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Adds a response header; name must be a static string. */
+void exchange_header(struct exchange *x, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+int exchange_http_status(enum status_code code);
+
+/* Parses the body as one JSON object; on failure the response is filled and NULL returned.
+ * The tree is the caller's. */
+cJSON *exchange_json(struct exchange *x);
+
+/* --- for tests and fuzzers: a request without a connection
+ * ---------------------------------------- */
+
+struct router;
+
+/* Routes and runs the request to its end (waiting for exchange_wake where it must), guards
+ * included. headers: "Name: value" lines, NULL-terminated, may be NULL. The target may carry a
+ * query. Free with exchange_close. */
+struct exchange *exchange_run(const struct router *router, const char *method, const char *target,
+                              const char *const *headers, const char *body, size_t body_length);
+void exchange_close(struct exchange *x);
+
+#endif

@@ -1,0 +1,47 @@
+/* The bounded queue between the HTTP threads and the one worker.
+ *
+ * Native structs only: tokens, what to read, where to put it. No JSON crosses it. */
+#ifndef DM_WORK_QUEUE_H
+#define DM_WORK_QUEUE_H
+
+#include "core/engine.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Made by a handler (job_create), handed to the worker by queue_push, given back through done. */
+struct job {
+    struct engine_prompt *prompts; /* owned, with ids, reads and positions */
+    size_t n_prompts;
+    bool keep;          /* write READ_FEATURES results to the database */
+    atomic_bool cancel; /* set by whoever no longer wants the answer */
+    struct status st;   /* how it went, when done is called */
+    /* Called once, on the worker's thread, after everything is computed and kept. */
+    void (*done)(struct job *job, void *user);
+    void *user;
+    struct job *next; /* the queue's */
+};
+
+struct queue;
+
+int queue_create(struct queue **queue, size_t capacity_tokens, struct status *st);
+void queue_destroy(struct queue *queue); /* must be empty */
+
+/* STATUS_BUSY when the tokens that wait would exceed the capacity (one job alone always fits), or
+ * after queue_stop. On success the job is the queue's. */
+int queue_push(struct queue *queue, struct job *job, struct status *st);
+
+/* Waits for work and takes, in order of arrival, jobs of at most budget tokens together (the first
+ * one whatever its size) as a linked list; NULL once queue_stop was called and nothing is left. */
+struct job *queue_take(struct queue *queue, size_t budget_tokens);
+
+void queue_stop(struct queue *queue);           /* push fails from now on; take drains */
+size_t queue_depth(const struct queue *queue);  /* jobs that wait */
+size_t queue_tokens(const struct queue *queue); /* tokens that wait */
+
+struct job *job_create(size_t n_prompts);
+size_t job_tokens(const struct job *job);
+void job_free(struct job *job); /* with ids, reads and their results; NULL is fine */
+
+#endif

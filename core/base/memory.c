@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static atomic_long allocations;
 static atomic_long failing;
@@ -61,6 +62,22 @@ void *memory_aligned(size_t count, size_t size)
     }
     void *block = aligned_alloc(64, (bytes + 63) / 64 * 64);
     return block ? memset(block, 0, bytes) : NULL;
+}
+
+void *memory_pages(size_t bytes)
+{
+    if (bytes == 0 || !may_allocate()) {
+        return NULL;
+    }
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+void memory_free_pages(void *pages, size_t bytes)
+{
+    if (pages) {
+        (void)munmap(pages, bytes);
+    }
 }
 
 void *memory_resize(void *old, size_t count, size_t size)

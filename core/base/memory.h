@@ -21,6 +21,11 @@ void *memory_zalloc(size_t count, size_t size);
 /* The same, zeroed, aligned to 64 bytes (a cache line, an AVX-512 register). */
 void *memory_aligned(size_t count, size_t size);
 
+/* Zeroed pages straight from the system: large buffers that are touched only as far as they are
+ * used. Freed with memory_free_pages and the same size. */
+void *memory_pages(size_t bytes);
+void memory_free_pages(void *pages, size_t bytes);
+
 /* As realloc(old, count * size); on NULL the old block is still the caller's. */
 void *memory_resize(void *old, size_t count, size_t size);
 

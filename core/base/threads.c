@@ -31,6 +31,7 @@ struct threads {
 
     int count;
     int started;
+    unsigned char *scratch; /* [count][THREADS_SCRATCH_BYTES] */
     struct helper helpers[];
 };
 
@@ -96,6 +97,11 @@ int threads_create(struct threads **out, int count, struct status *st)
     pthread_cond_init(&pool->work_is_there, NULL);
     pthread_cond_init(&pool->work_is_done, NULL);
     pool->count = count;
+    pool->scratch = memory_pages((size_t)count * THREADS_SCRATCH_BYTES);
+    if (!pool->scratch) {
+        threads_destroy(pool);
+        return status_no_memory(st, (size_t)count * THREADS_SCRATCH_BYTES);
+    }
     for (int i = 0; i < count - 1; i++) {
         struct helper *h = &pool->helpers[i];
         *h = (struct helper){.pool = pool, .worker = i + 1};
@@ -114,6 +120,11 @@ int threads_create(struct threads **out, int count, struct status *st)
 int threads_count(const struct threads *pool)
 {
     return pool->count;
+}
+
+void *threads_scratch(const struct threads *pool, int worker)
+{
+    return pool->scratch + (size_t)worker * THREADS_SCRATCH_BYTES;
 }
 
 void threads_run(struct threads *pool, size_t parts, void (*part)(void *, size_t, int),
@@ -157,5 +168,6 @@ void threads_destroy(struct threads *pool)
     pthread_cond_destroy(&pool->work_is_there);
     pthread_mutex_destroy(&pool->lock);
     pthread_mutex_destroy(&pool->caller);
+    memory_free_pages(pool->scratch, (size_t)pool->count * THREADS_SCRATCH_BYTES);
     memory_free(pool);
 }

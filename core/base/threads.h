@@ -17,6 +17,10 @@ struct threads;
 int threads_create(struct threads **pool, int count, struct status *st);
 int threads_count(const struct threads *pool);
 
+/* Scratch memory of one worker, aligned to 64 bytes: kernels widen a tile of weights here. */
+#define THREADS_SCRATCH_BYTES (4u * 1024 * 1024)
+void *threads_scratch(const struct threads *pool, int worker);
+
 /* Calls part(argument, i, worker) once for every i in 0..parts-1 and returns when all are done.
  * worker is in 0..threads_count-1 and no two parts run with the same one at the same time, so it
  * can pick scratch memory. Callers on different threads take turns. Parts must not call

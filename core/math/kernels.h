@@ -1,0 +1,66 @@
+/* Every operation on floats that the model and the SAEs are made of, with its shapes.
+ *
+ * Weights are read as stored (F32, F16, BF16; unaligned data are fine) and widened in registers or
+ * a tile at a time in the worker's scratch. Sums keep an order that is fixed by the shapes alone:
+ * how many threads run changes nothing. Row-major throughout. */
+#ifndef DM_MATH_KERNELS_H
+#define DM_MATH_KERNELS_H
+
+#include "core/base/threads.h"
+#include "core/formats/tensor.h"
+
+#include <stddef.h>
+
+/* y [rows, n] = x [rows, k] W^T, W [n, k] as Hugging Face stores linear layers. */
+void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
+                   float *y);
+
+/* y [rows, cols] = x [rows, k] W[:, first .. first+cols-1], W [k, n] as SAEs store W_enc.
+ * Row r of y starts at y + r * ldy. */
+void kernel_matmul_columns(struct threads *threads, const float *x, size_t rows,
+                           const struct tensor *w, size_t first, size_t cols, float *y, size_t ldy);
+
+/* y [n] += a * row `row` of W [_, n]. */
+void kernel_add_row(float *y, float a, const struct tensor *w, size_t row);
+
+/* a . b */
+float kernel_dot(const float *a, const float *b, size_t n);
+
+/* y [rows, n] (ldy) = scale * x [rows, k] (ldx) W^T for W [n, k] (ldw) in fp32, on this thread. */
+void kernel_product(const float *x, size_t rows, size_t ldx, const float *w, size_t n, size_t ldw,
+                    size_t k, float scale, float *y, size_t ldy);
+
+/* y [rows, n] (ldy) = x [rows, k] (ldx) W for W [k, n] (ldw) in fp32, on this thread. */
+void kernel_combine(const float *x, size_t rows, size_t ldx, const float *w, size_t k, size_t ldw,
+                    size_t n, float *y, size_t ldy);
+
+/* y = x / sqrt(mean(x^2) + eps) * gain, each of the rows of `width`; gain NULL: no gain. Gemma's
+ * gain is 1 + w. y may be x. */
+void kernel_rmsnorm(struct threads *threads, const float *x, size_t rows, size_t width,
+                    const float *gain, float eps, float *y);
+
+/* Rotary embedding, half-split: elements i and i + width/2 of a head turn by the row's angle i.
+ * x [rows, heads, width]; cosine and sine [rows, width/2]. */
+void kernel_rope(float *x, size_t rows, size_t heads, size_t width, const float *cosine,
+                 const float *sine);
+
+/* x = cap * tanh(x / cap); nothing where cap is 0. */
+void kernel_softcap(float *x, size_t n, float cap);
+
+/* x [n] = softmax(x): the largest is subtracted first, the sum is kept in double. */
+void kernel_softmax(float *x, size_t n);
+
+/* log(sum(exp(x))), the sum in double. */
+double kernel_logsumexp(const float *x, size_t n);
+
+/* gate = gelu_tanh(gate) = 0.5 g (1 + tanh(sqrt(2/pi) (g + 0.044715 g^3))) */
+void kernel_gelu(struct threads *threads, float *gate, size_t n);
+
+/* y = a * b; y = a + b; y may be either. */
+void kernel_multiply(const float *a, const float *b, size_t n, float *y);
+void kernel_add(const float *a, const float *b, size_t n, float *y);
+
+/* "OpenBLAS 0.3.21 (SkylakeX)" or "plain C": which matrix product was found. */
+const char *kernel_backend(void);
+
+#endif

@@ -189,3 +189,19 @@ const char *tensor_shape_text(const struct tensor *t, char *buffer, size_t size)
     }
     return buffer;
 }
+
+void tensor_hash(const struct tensor *t, struct hash *h)
+{
+    enum { SAMPLES = 32, SAMPLE_BYTES = 64 };
+    const unsigned char *bytes = t->data;
+    size_t n = tensor_bytes(t);
+    hash_add(h, dtype_name(t->dtype), strlen(dtype_name(t->dtype)));
+    hash_add(h, t->shape, sizeof t->shape);
+    if (n <= (size_t)SAMPLES * SAMPLE_BYTES) {
+        hash_add(h, bytes, n);
+        return;
+    }
+    for (size_t i = 0; i < SAMPLES; i++) {
+        hash_add(h, bytes + (n - SAMPLE_BYTES) / (SAMPLES - 1) * i, SAMPLE_BYTES);
+    }
+}

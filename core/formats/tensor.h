@@ -2,6 +2,7 @@
 #ifndef DM_FORMATS_TENSOR_H
 #define DM_FORMATS_TENSOR_H
 
+#include "core/base/hash.h"
 #include "core/base/status.h"
 
 #include <stdbool.h>
@@ -45,6 +46,10 @@ void tensor_widen(const struct tensor *t, size_t first, size_t n, float *out);
  * floating type that kernels read (F32, F16, BF16). A NULL t is "not there". */
 int tensor_expect(const struct tensor *t, const char *file, const char *name, int n_dims,
                   const size_t *shape, struct status *st);
+
+/* Adds type, shape and 32 evenly spread samples of the contents: a fine-tune has the same header.
+ */
+void tensor_hash(const struct tensor *t, struct hash *h);
 
 /* "[256, 1024]" into buffer; returns buffer. */
 const char *tensor_shape_text(const struct tensor *t, char *buffer, size_t size);

@@ -111,30 +111,53 @@ double kernel_logsumexp(const float *x, size_t n)
     return (double)max + log(sum);
 }
 
-#define GELU_PART 4096
+/* --- long runs of single values, cut into parts of a fixed length -------------------------------
+ */
+
+#define PART 4096
 
 struct span {
     float *x;
     size_t n;
+    float cap;
 };
+
+static size_t part_length(const struct span *span, size_t part)
+{
+    size_t left = span->n - part * PART;
+    return left < PART ? left : PART;
+}
+
+static void softcap_part(void *argument, size_t part, int worker)
+{
+    (void)worker;
+    const struct span *span = argument;
+    kernel_softcap(span->x + part * PART, part_length(span, part), span->cap);
+}
+
+void kernel_softcap_all(struct threads *threads, float *x, size_t n, float cap)
+{
+    struct span span = {.x = x, .n = n, .cap = cap};
+    threads_run(threads, cap == 0.0f ? 0 : (n + PART - 1) / PART, softcap_part, &span);
+}
 
 static void gelu_part(void *argument, size_t part, int worker)
 {
     (void)worker;
     const struct span *span = argument;
-    size_t end = (part + 1) * GELU_PART;
-    end = end < span->n ? end : span->n;
+    float *x = span->x + part * PART;
+    size_t n = part_length(span, part);
     const float root = 0.7978845608028654f; /* sqrt(2 / pi) */
-    for (size_t i = part * GELU_PART; i < end; i++) {
-        float g = span->x[i];
-        span->x[i] = 0.5f * g * (1.0f + tanhf(root * (g + 0.044715f * g * g * g)));
+    for (size_t i = 0; i < n; i++) {
+        float g = x[i];
+        x[i] = 0.5f * g * (1.0f + tanhf(root * (g + 0.044715f * g * g * g)));
     }
 }
 
 void kernel_gelu(struct threads *threads, float *gate, size_t n)
 {
     struct span span = {.x = gate, .n = n};
-    threads_run(threads, (n + GELU_PART - 1) / GELU_PART, gelu_part, &span);
+    threads_run(threads, (n + PART - 1) / PART, gelu_part, &span);
 }
 
 const char *kernel_backend(void)

@@ -47,6 +47,9 @@ void kernel_rope(float *x, size_t rows, size_t heads, size_t width, const float 
 /* x = cap * tanh(x / cap); nothing where cap is 0. */
 void kernel_softcap(float *x, size_t n, float cap);
 
+/* The same, shared out over the threads: for logits. */
+void kernel_softcap_all(struct threads *threads, float *x, size_t n, float cap);
+
 /* x [n] = softmax(x): the largest is subtracted first, the sum is kept in double. */
 void kernel_softmax(float *x, size_t n);
 

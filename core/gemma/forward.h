@@ -1,0 +1,36 @@
+/* Gemma 2 and Gemma 3 (text): the forward pass over a packed batch of sequences. */
+#ifndef DM_GEMMA_FORWARD_H
+#define DM_GEMMA_FORWARD_H
+
+#include "core/base/status.h"
+#include "core/base/threads.h"
+#include "core/gemma/kv_cache.h"
+#include "core/gemma/taps.h"
+#include "core/gemma/weights.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One sequence of a run. Without a cache its first token stands at position 0; with one, the tokens
+ * follow those that the cache holds, and are added to it. */
+struct sequence {
+    const int32_t *ids; /* [n], each in 0..V-1 */
+    size_t n;           /* >= 1 */
+    struct kv_cache *cache;
+};
+
+/* The wave of activations: scratch for one run at a time, grown to the largest batch seen. */
+struct forward;
+
+int forward_create(struct forward **forward, const struct weights *weights, struct threads *threads,
+                   struct status *st);
+
+/* Runs the sequences together, as deep as the deepest tap, and fills the taps. A sequence that
+ * would not fit its cache is STATUS_INVALID; *cancel (may be NULL) is looked at between layers. */
+int forward_run(struct forward *forward, const struct sequence *sequences, size_t n_sequences,
+                const struct taps *taps, const atomic_bool *cancel, struct status *st);
+
+void forward_destroy(struct forward *forward); /* NULL is fine */
+
+#endif

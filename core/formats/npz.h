@@ -24,7 +24,7 @@ const char *npz_name(const struct npz *file, size_t i); /* member name without "
 int npz_find(struct npz *file, const char *name, struct tensor *t, struct status *st);
 
 /* What npz_find would return, read from the member's header alone (data is NULL where the member
- * would have to be inflated or transposed). For listing files without reading them. */
+ * would have to be inflated, transposed or narrowed). For listing files without reading them. */
 int npz_peek(struct npz *file, const char *name, struct tensor *t, struct status *st);
 
 size_t npz_heap_bytes(const struct npz *file); /* memory held for inflated or transposed members */

@@ -80,25 +80,17 @@ static int parse_shape(struct entry *e, const cJSON *shape, const char *path, st
     return STATUS_OK;
 }
 
-/* Shape x size = length. A zero anywhere makes the product 0, whatever the others would give. */
 static int check_length(const struct entry *e, const char *path, struct status *st)
 {
     const struct tensor *t = &e->tensor;
-    size_t bytes = t->dtype == DTYPE_OTHER ? 1 : dtype_size(t->dtype);
-    bool fits = true;
-    bool empty = false;
-    for (int i = 0; i < t->n_dims; i++) {
-        fits = fits && memory_multiply(bytes, t->shape[i], &bytes);
-        empty = empty || t->shape[i] == 0;
-    }
+    size_t bytes;
     char shape[128];
     (void)tensor_shape_text(t, shape, sizeof shape);
-    if (!fits && !empty) {
+    if (!tensor_checked_bytes(t, &bytes)) {
         return status_set(st, STATUS_CORRUPT,
                           NAME_SHOWN "expected a shape that fits into memory, found %s", path,
                           e->name, shape);
     }
-    bytes = empty ? 0 : bytes;
     if (t->dtype != DTYPE_OTHER && e->end - e->begin != bytes) {
         return status_set(st, STATUS_CORRUPT,
                           NAME_SHOWN "expected %zu bytes for %s %s, found %zu in \"data_offsets\"",

@@ -48,13 +48,10 @@ static int append_entry(struct text *out, const struct safetensors_entry *e, siz
                         struct status *st)
 {
     const struct tensor *t = &e->tensor;
-    size_t bytes = dtype_size(t->dtype);
+    size_t bytes;
     size_t end;
-    bool fits = bytes > 0;
-    for (int i = 0; i < t->n_dims; i++) {
-        fits = fits && memory_multiply(bytes, t->shape[i], &bytes);
-    }
-    if (!fits || !memory_add(*offset, bytes, &end) || strcmp(e->name, "__metadata__") == 0) {
+    if (t->dtype == DTYPE_OTHER || !tensor_checked_bytes(t, &bytes) ||
+        !memory_add(*offset, bytes, &end) || strcmp(e->name, "__metadata__") == 0) {
         return status_set(st, STATUS_INVALID, "tensor \"%.200s\" of type %s cannot be written",
                           e->name, dtype_name(t->dtype));
     }

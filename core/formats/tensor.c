@@ -1,5 +1,7 @@
 #include "core/formats/tensor.h"
 
+#include "core/base/memory.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,6 +45,20 @@ size_t tensor_elements(const struct tensor *t)
 size_t tensor_bytes(const struct tensor *t)
 {
     return tensor_elements(t) * dtype_size(t->dtype);
+}
+
+bool tensor_checked_bytes(const struct tensor *t, size_t *bytes)
+{
+    size_t size = dtype_size(t->dtype);
+    size_t product = size ? size : 1;
+    bool fits = true;
+    bool empty = false; /* a zero anywhere makes it 0, whatever the others would give */
+    for (int i = 0; i < t->n_dims; i++) {
+        fits = fits && memory_multiply(product, t->shape[i], &product);
+        empty = empty || t->shape[i] == 0;
+    }
+    *bytes = empty || size == 0 ? 0 : product;
+    return fits || empty;
 }
 
 static inline float from_bits(uint32_t bits)

@@ -36,6 +36,9 @@ const char *dtype_name(enum dtype dtype);
 size_t tensor_elements(const struct tensor *t);
 size_t tensor_bytes(const struct tensor *t);
 
+/* The same for a shape that a file claims: false if the count or the bytes do not fit. */
+bool tensor_checked_bytes(const struct tensor *t, size_t *bytes);
+
 /* Element i in row-major order, widened; for F32, F16, BF16 and F64 only. */
 float tensor_get(const struct tensor *t, size_t i);
 

@@ -40,8 +40,8 @@ LIBRARY := $(patsubst %.c,$(O)/%.o,$(CORE) $(SERVER))
 TESTS   := $(patsubst tests/%.c,$(O)/tests/%,$(sort $(wildcard tests/test_*.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all demo test deps lint format check bench asan tsan fuzz e2e container clean help \
-        unit compile_commands deps-test deps-lint
+.PHONY: all demo test deps lint format check asan tsan fuzz e2e container clean help \
+        unit compile_commands print-flags
 
 all: darkmatter
 
@@ -52,7 +52,7 @@ $(O)/darkmatter: $(O)/server/main.o $(LIBRARY)
 	$(CC) $(CFLAGS) -pthread $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ $(LDLIBS)
 
 $(O)/core/math/%.o: EXTRA := $(FLAGS_kernels)
-$(O)/%.o: %.c
+$(O)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(FLAGS_$(BUILD)) $(EXTRA) $(CFLAGS) -c -o $@ $<
 
@@ -81,7 +81,7 @@ lint: ## clang-format, clang-tidy, cppcheck, shellcheck, the layer check
 	@tools/lint.sh
 
 format: ## rewrite the sources as .clang-format says
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files '*.c' '*.h' ':!demo')
 
 asan: ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory -j2 BUILD=asan unit build/asan/darkmatter
@@ -108,11 +108,11 @@ container: ## build the image (docker, else buildah) and curl it
 
 check: lint test asan tsan fuzz e2e ## everything above, one after the other
 
-bench: darkmatter ## the figures of docs/performance.md
-	@tests/bench/run.sh
-
 compile_commands: ## compile_commands.json for clangd and clang-tidy
 	@tools/compile_commands.sh > compile_commands.json
+
+print-flags:
+	@echo $(filter-out -MMD -MP,$(COMMON)) $(FLAGS_$(BUILD)) $(CFLAGS)
 
 clean: ## remove what was built
 	rm -rf build darkmatter compile_commands.json

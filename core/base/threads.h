@@ -14,7 +14,7 @@ struct threads;
 /* count threads in all, the caller of threads_run among them; 0 means one per processor that this
  * process may use. At most THREADS_MAX. */
 #define THREADS_MAX 256
-int threads_create(struct threads **pool, int count, struct status *st);
+int threads_create(struct threads **out, int count, struct status *st);
 int threads_count(const struct threads *pool);
 
 /* Scratch memory of one worker, aligned to 64 bytes: kernels widen a tile of weights here. */

@@ -18,8 +18,10 @@
 
 enum http_next { HTTP_DONE, HTTP_WAIT };
 
+#define HTTP_JSON "application/json; charset=utf-8"
+
 #define HTTP_PARAMETERS 4
-#define HTTP_HEADERS 8
+#define HTTP_HEADERS 16
 
 struct request {
     const char *method; /* "GET" */
@@ -29,7 +31,10 @@ struct request {
     char *parameters[HTTP_PARAMETERS]; /* what {name} segments of the route matched, in order */
     const char *(*header)(const struct request *request, const char *name); /* NULL if absent */
     const char *(*query)(const struct request *request, const char *name);
-    void *transport; /* for the two functions above */
+    void *transport; /* for header */
+
+    char *target; /* the decoded path, then names and values of the query, NUL behind each; owned */
+    size_t target_length;
 };
 
 struct response {
@@ -70,7 +75,8 @@ enum http_next exchange_fail(struct exchange *x, const struct status *st);
 enum http_next exchange_error(struct exchange *x, int http_status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Adds a response header; name must be a static string. */
+/* Sets a response header, replacing one of the same name; name must be a static string. Control
+ * bytes in the value become '?', more than HTTP_HEADERS headers are dropped. */
 void exchange_header(struct exchange *x, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -80,14 +86,34 @@ int exchange_http_status(enum status_code code);
  * The tree is the caller's. */
 cJSON *exchange_json(struct exchange *x);
 
-/* --- for tests and fuzzers: a request without a connection
- * ---------------------------------------- */
+/* --- for transports: what server.c and exchange_run share ----------------------------------- */
+
+/* A fresh exchange with its id, its start and an empty 200 reply. The transport sets method, header
+ * and, before router_dispatch, the target. */
+void exchange_open(struct exchange *x, void *app);
+
+/* Splits and decodes "/path?name=value&..." into request.path and what request.query finds. If it
+ * cannot be decoded (a '%' without two hex digits, %00, no '/' at its start), path stays NULL and
+ * the reply is filled; router_dispatch then leaves it at that. */
+void exchange_target(struct exchange *x, const char *target);
+
+/* Call once the reply is written: one that ran out of memory becomes a short 500. */
+void exchange_settle(struct exchange *x);
+
+/* The bytes of the reply, whichever of the two holds them. */
+const void *exchange_reply(const struct exchange *x, size_t *length);
+
+/* Frees everything that hangs on the exchange, not the struct itself. */
+void exchange_release(struct exchange *x);
+
+/* --- for tests and fuzzers: a request without a connection ---------------------------------- */
 
 struct router;
 
 /* Routes and runs the request to its end (waiting for exchange_wake where it must), guards
  * included. headers: "Name: value" lines, NULL-terminated, may be NULL. The target may carry a
- * query. Free with exchange_close. */
+ * query. Without a Host line the host is localhost; "Host:" alone stands for none at all. NULL if
+ * memory runs out. Free with exchange_close. */
 struct exchange *exchange_run(const struct router *router, const char *method, const char *target,
                               const char *const *headers, const char *body, size_t body_length);
 void exchange_close(struct exchange *x);

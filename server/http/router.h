@@ -5,7 +5,9 @@
 #include "server/http/exchange.h"
 #include "server/http/guard.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* One line of the table. /openapi.json and the docs check are made from it. */
 struct route {
@@ -29,10 +31,22 @@ struct router {
 
 /* Guards, routes and calls the handler. HEAD is answered as GET (the transport drops the body),
  * OPTIONS with Allow; an unknown path is 404 {"error": ...}, a wrong method 405 with Allow. Every
- * response gets the security headers. */
+ * response gets the security headers. The same as router_admit and then router_handle. */
 enum http_next router_dispatch(const struct router *router, struct exchange *x);
 
-/* True if the method and path may be served without reading a body first (used to refuse early). */
+/* The first half, which needs no body: true if a handler or a static file is to answer, else the
+ * reply is filled. body_length is what the client announced, 0 if nothing. */
+bool router_admit(const struct router *router, struct exchange *x, uint64_t body_length);
+
+/* The second half, once the body is there. */
+enum http_next router_handle(const struct router *router, struct exchange *x);
+
+/* Replies 413, naming the limit. */
+void router_refuse_body(const struct router *router, struct exchange *x);
+
+/* The route for a method and a decoded path: one without {names} before one with. parameters, if
+ * not NULL, gets what the {names} matched (memory_free each; all NULL if memory ran out).
+ * *path_exists says whether any method has the path. */
 const struct route *router_find(const struct router *router, const char *method, const char *path,
                                 char *parameters[HTTP_PARAMETERS], bool *path_exists);
 

@@ -13,6 +13,8 @@ int static_files_load(struct static_files **files, const char *folder, struct st
  * If-None-Match says so. False if there is no such file. */
 bool static_files_serve(const struct static_files *files, const char *path, struct exchange *x);
 
+bool static_files_has(const struct static_files *files, const char *path);
+
 void static_files_free(struct static_files *files);
 
 #endif

@@ -1,0 +1,371 @@
+#include "server/http/exchange.h"
+
+#include "core/base/memory.h"
+#include "server/http/emit.h"
+#include "server/http/router.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+/* --- replies -------------------------------------------------------------------------------- */
+
+void exchange_wake(struct exchange *x)
+{
+    x->wake(x);
+}
+
+int exchange_http_status(enum status_code code)
+{
+    switch (code) {
+    case STATUS_OK:
+        return 200;
+    case STATUS_INVALID:
+        return 400;
+    case STATUS_NOT_FOUND:
+        return 404;
+    case STATUS_TOO_LARGE:
+        return 413;
+    case STATUS_UNPROCESSABLE:
+        return 422;
+    case STATUS_UNSUPPORTED:
+        return 501;
+    case STATUS_BUSY:
+    case STATUS_CANCELLED: /* nobody is there to read it, unless the server itself is stopping */
+        return 503;
+    case STATUS_MEMORY:
+    case STATUS_IO:
+    case STATUS_CORRUPT:
+    case STATUS_INTERNAL:
+        break;
+    }
+    return 500;
+}
+
+static void fill_error(struct exchange *x, int http_status, const char *message)
+{
+    struct response *r = &x->response;
+    r->status = http_status;
+    r->content_type = HTTP_JSON;
+    r->static_body = NULL;
+    r->static_length = 0;
+    text_clear(&r->body);
+    struct emitter w = {.out = &r->body};
+    emit_object(&w);
+    emit_key(&w, "error");
+    emit_string(&w, message);
+    emit_end_object(&w);
+}
+
+enum http_next exchange_fail(struct exchange *x, const struct status *st)
+{
+    fill_error(x, exchange_http_status(st->code), st->message);
+    if (st->code == STATUS_BUSY) {
+        exchange_header(x, "Retry-After", "1");
+    }
+    return HTTP_DONE;
+}
+
+enum http_next exchange_error(struct exchange *x, int http_status, const char *format, ...)
+{
+    char message[sizeof((struct status *)0)->message];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    fill_error(x, http_status, message);
+    return HTTP_DONE;
+}
+
+void exchange_header(struct exchange *x, const char *name, const char *format, ...)
+{
+    struct response *r = &x->response;
+    size_t i = 0;
+    while (i < r->n_headers && strcasecmp(r->headers[i].name, name) != 0) {
+        i++;
+    }
+    if (i == HTTP_HEADERS) {
+        return;
+    }
+    if (i == r->n_headers) {
+        r->n_headers++;
+    }
+    r->headers[i].name = name;
+    char *value = r->headers[i].value;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(value, sizeof r->headers[i].value, format, args);
+    va_end(args);
+    for (; *value; value++) {
+        if ((unsigned char)*value < 0x20 || *value == 0x7F) {
+            *value = '?';
+        }
+    }
+}
+
+static const char *kind_of(const cJSON *value)
+{
+    return cJSON_IsArray(value)    ? "an array"
+           : cJSON_IsString(value) ? "a string"
+           : cJSON_IsNumber(value) ? "a number"
+           : cJSON_IsBool(value)   ? "true or false"
+                                   : "null";
+}
+
+cJSON *exchange_json(struct exchange *x)
+{
+    if (!x->request.body || x->request.body_length == 0) {
+        (void)exchange_error(x, 400, "body: expected a JSON object, found nothing");
+        return NULL;
+    }
+    struct status st;
+    cJSON *root;
+    if (json_parse(&root, x->request.body, x->request.body_length, "body", &st)) {
+        (void)exchange_fail(x, &st);
+        return NULL;
+    }
+    if (!cJSON_IsObject(root)) {
+        (void)exchange_error(x, 400, "body: expected a JSON object, found %s", kind_of(root));
+        cJSON_Delete(root);
+        return NULL;
+    }
+    return root;
+}
+
+/* --- for transports ------------------------------------------------------------------------- */
+
+static const char *find_query(const struct request *request, const char *name)
+{
+    if (!request->target) {
+        return NULL;
+    }
+    const char *p = request->target + strlen(request->target) + 1;
+    const char *end = request->target + request->target_length;
+    while (p < end) {
+        const char *value = p + strlen(p) + 1;
+        if (strcmp(p, name) == 0) {
+            return value;
+        }
+        p = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+void exchange_open(struct exchange *x, void *app)
+{
+    static atomic_uint_fast64_t last_id;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    *x = (struct exchange){.app = app};
+    x->id = atomic_fetch_add(&last_id, 1) + 1;
+    x->started_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    x->request.query = find_query;
+    x->response.status = 200;
+    x->response.content_type = HTTP_JSON;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Decodes s up to one of the bytes in `stop` or its end and writes it with a NUL to *out, which
+ * moves on. Returns where it stopped, NULL for a bad escape. */
+static const char *decode(const char *s, const char *stop, bool plus_is_space, char **out)
+{
+    for (; *s && !strchr(stop, *s); s++) {
+        if (*s != '%') {
+            *(*out)++ = *s == '+' && plus_is_space ? ' ' : *s;
+            continue;
+        }
+        int high = hex_digit(s[1]);
+        int low = high < 0 ? -1 : hex_digit(s[2]);
+        if (low < 0 || high + low == 0) {
+            return NULL;
+        }
+        *(*out)++ = (char)(high * 16 + low);
+        s += 2;
+    }
+    *(*out)++ = '\0';
+    return s;
+}
+
+void exchange_target(struct exchange *x, const char *target)
+{
+    if (target[0] != '/') {
+        (void)exchange_error(x, 400, "the address \"%.200s\" does not begin with /", target);
+        return;
+    }
+    /* Every '&' becomes at most the two NULs behind a name and its empty value. */
+    size_t size = 2 * strlen(target) + 3;
+    char *decoded = memory_alloc(size, 1);
+    if (!decoded) {
+        struct status st;
+        status_no_memory(&st, size);
+        (void)exchange_fail(x, &st);
+        return;
+    }
+    char *out = decoded;
+    const char *p = decode(target, "?", false, &out);
+    while (p && *p) {
+        p = decode(p + 1, "=&", true, &out);
+        if (p && *p == '=') {
+            p = decode(p + 1, "&", true, &out);
+        } else {
+            *out++ = '\0';
+        }
+    }
+    if (!p) {
+        memory_free(decoded);
+        (void)exchange_error(x, 400,
+                             "the address \"%.200s\" holds a %% that is not followed by two "
+                             "hexadecimal digits (or %%00)",
+                             target);
+        return;
+    }
+    x->request.target = decoded;
+    x->request.target_length = (size_t)(out - decoded);
+    x->request.path = decoded;
+}
+
+const void *exchange_reply(const struct exchange *x, size_t *length)
+{
+    const struct response *r = &x->response;
+    *length = r->static_body ? r->static_length : r->body.length;
+    return r->static_body ? r->static_body : r->body.data ? r->body.data : "";
+}
+
+void exchange_settle(struct exchange *x)
+{
+    static const char no_memory[] = "{\"error\":\"out of memory while the reply was written\"}";
+    struct response *r = &x->response;
+    if (r->static_body || !r->body.failed) {
+        return;
+    }
+    text_free(&r->body);
+    r->status = 500;
+    r->content_type = HTTP_JSON;
+    r->static_body = no_memory;
+    r->static_length = sizeof no_memory - 1;
+}
+
+void exchange_release(struct exchange *x)
+{
+    if (x->state && x->free_state) {
+        x->free_state(x->state);
+    }
+    x->state = NULL;
+    for (size_t i = 0; i < HTTP_PARAMETERS; i++) {
+        memory_free(x->request.parameters[i]);
+        x->request.parameters[i] = NULL;
+    }
+    memory_free(x->request.target);
+    x->request.target = NULL;
+    x->request.path = NULL;
+    text_free(&x->response.body);
+}
+
+/* --- a request without a connection --------------------------------------------------------- */
+
+struct local {
+    struct exchange x; /* first: the caller's pointer is the whole */
+    const char *const *headers;
+    char *method, *body;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool woken;
+};
+
+static const char *local_header(const struct request *request, const char *name)
+{
+    const struct local *local = request->transport;
+    size_t n = strlen(name);
+    for (const char *const *line = local->headers; line && *line; line++) {
+        if (strncasecmp(*line, name, n) == 0 && (*line)[n] == ':') {
+            return *line + n + 1 + strspn(*line + n + 1, " \t");
+        }
+    }
+    return strcasecmp(name, "Host") == 0 ? "localhost" : NULL;
+}
+
+static void local_wake(struct exchange *x)
+{
+    struct local *local = x->transport;
+    pthread_mutex_lock(&local->lock);
+    local->woken = true;
+    pthread_cond_signal(&local->changed);
+    pthread_mutex_unlock(&local->lock);
+}
+
+static void local_wait(struct local *local)
+{
+    pthread_mutex_lock(&local->lock);
+    while (!local->woken) {
+        pthread_cond_wait(&local->changed, &local->lock);
+    }
+    local->woken = false;
+    pthread_mutex_unlock(&local->lock);
+}
+
+struct exchange *exchange_run(const struct router *router, const char *method, const char *target,
+                              const char *const *headers, const char *body, size_t body_length)
+{
+    struct local *local = memory_zalloc(1, sizeof *local);
+    if (!local) {
+        return NULL;
+    }
+    struct exchange *x = &local->x;
+    exchange_open(x, router->app);
+    pthread_mutex_init(&local->lock, NULL);
+    pthread_cond_init(&local->changed, NULL);
+    x->transport = local;
+    x->wake = local_wake;
+    x->request.transport = local;
+    x->request.header = local_header;
+    local->headers = headers;
+    local->method = memory_string(method);
+    local->body = body ? memory_string_n(body, body_length) : NULL;
+    if (!local->method || (body && !local->body)) {
+        exchange_close(x);
+        return NULL;
+    }
+    x->request.method = local->method;
+    x->request.body = local->body;
+    x->request.body_length = body ? body_length : 0;
+    exchange_target(x, target);
+    enum http_next next = router_dispatch(router, x);
+    while (next == HTTP_WAIT) {
+        x->start(x);
+        local_wait(local);
+        next = x->resume(x);
+    }
+    exchange_settle(x);
+    local->headers = NULL; /* the caller's, who may be done with them */
+    if (router->finished) {
+        size_t length;
+        (void)exchange_reply(x, &length);
+        router->finished(x, length);
+    }
+    return x;
+}
+
+void exchange_close(struct exchange *x)
+{
+    if (!x) {
+        return;
+    }
+    struct local *local = x->transport;
+    exchange_release(x);
+    memory_free(local->method);
+    memory_free(local->body);
+    pthread_cond_destroy(&local->changed);
+    pthread_mutex_destroy(&local->lock);
+    memory_free(local);
+}

@@ -36,6 +36,7 @@ struct engine_options {
     int threads;                  /* 0: all processors */
     uint64_t sae_memory;          /* budget in bytes for open SAEs; 0: a quarter of the memory */
     enum embed_scale embed_scale; /* auto: fp32 square root in exact precision */
+    bool tokenizer_only;          /* open the tokenizer files and nothing else */
     /* Called with one line for the user (a warning, something left out); may be NULL. */
     void (*notice)(void *user, const char *line);
     void *notice_user;

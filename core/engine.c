@@ -1,0 +1,353 @@
+#include "core/engine.h"
+
+#include "core/base/memory.h"
+#include "core/engine_private.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+__attribute__((format(printf, 2, 3))) static void notice(const struct engine_options *o,
+                                                         const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (o->notice) {
+        o->notice(o->notice_user, line);
+    }
+}
+
+/* --- opening -------------------------------------------------------------------------------------
+ */
+
+static uint64_t physical_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
+
+/* sqrt(D) in fp32 as Hugging Face has it in float32, or rounded to bf16 as in bfloat16. */
+static float embed_scale(const struct gemma_config *config, enum embed_scale kind)
+{
+    float scale = sqrtf((float)config->hidden_size);
+    if (kind == EMBED_SCALE_BF16) {
+        uint32_t bits;
+        memcpy(&bits, &scale, sizeof bits);
+        bits = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; /* to nearest, ties to even */
+        memcpy(&scale, &bits, sizeof scale);
+    }
+    return scale;
+}
+
+static int open_tokenizer(struct engine *e, const struct engine_options *o, struct status *st)
+{
+    if (e->folder.tokenizer_json) {
+        return tokenizer_open_json(&e->tokenizer, e->folder.tokenizer_json, st);
+    }
+    if (e->folder.tokenizer_model) {
+        return tokenizer_open_model(&e->tokenizer, e->folder.tokenizer_model, st);
+    }
+    notice(o,
+           "%s has no tokenizer.json and no tokenizer.model: requests must give \"tokens\" (ids) "
+           "instead of a prompt; copy either file there to type text",
+           e->folder.path);
+    return STATUS_OK;
+}
+
+/* Everything that changes a number besides the inputs: contents, sizes, scale, our own version. */
+static struct hash model_identity(const struct engine *e)
+{
+    const struct gemma_config *c = &e->config;
+    struct hash h = weights_identity(&e->weights);
+    const uint64_t whole[] = {
+        (uint64_t)c->family, c->n_heads,  c->n_kv_heads,        c->head_dim,
+        c->sliding_window,   c->n_layers, c->intermediate_size, ENGINE_NUMERICS_VERSION};
+    const float real[] = {e->weights.embed_scale, c->rms_norm_eps,   c->attention_scale,
+                          c->attention_softcap,   c->final_softcap,  c->rope_theta[0],
+                          c->rope_theta[1],       c->rope_factor[0], c->rope_factor[1]};
+    hash_add(&h, whole, sizeof whole);
+    hash_add(&h, real, sizeof real);
+    hash_add(&h, c->local, c->n_layers * sizeof c->local[0]);
+    hash_add(&h, "exact", 5);
+    return h;
+}
+
+static int open_weights(struct engine *e, const struct engine_options *o, struct status *st)
+{
+    int code = config_open(&e->config, e->folder.config, st);
+    if (code == STATUS_OK) {
+        code = weights_open(&e->weights, &e->folder, &e->config,
+                            embed_scale(&e->config, o->embed_scale), st);
+    }
+    if (code) {
+        return code;
+    }
+    e->identity = model_identity(e);
+    if (e->config.note[0]) {
+        notice(o, "%s: %s", e->folder.path, e->config.note);
+    }
+    uint64_t memory = physical_memory();
+    if (memory && e->folder.weight_bytes > memory) {
+        notice(o,
+               "the weights are %.1f GB and this machine has %.1f GB of memory: they will be read "
+               "from the disk again and again; a BF16 copy is half as large",
+               (double)e->folder.weight_bytes / 1e9, (double)memory / 1e9);
+    }
+    return STATUS_OK;
+}
+
+static int open_sources(struct engine *e, const struct engine_options *o, struct status *st)
+{
+    int code = catalogue_scan(&e->catalogue, o->sae_folders, o->n_sae_folders, &e->config, st);
+    if (code) {
+        return code;
+    }
+    for (size_t i = 0; i < e->catalogue.n_refusals; i++) {
+        notice(o, "left out: %s: %s", e->catalogue.refusals[i].path,
+               e->catalogue.refusals[i].reason);
+    }
+    if (o->n_sae_folders && e->catalogue.n_sources == 0) {
+        notice(o, "no SAE that fits this model was found under --saes");
+    }
+    uint64_t memory = physical_memory();
+    return pool_create(&e->pool, &e->catalogue, o->sae_memory ? o->sae_memory : memory / 4, st);
+}
+
+int engine_open(struct engine **out, const struct engine_options *o, struct status *st)
+{
+    *out = NULL;
+    struct engine *e = memory_zalloc(1, sizeof *e);
+    if (!e) {
+        return status_no_memory(st, sizeof *e);
+    }
+    int code = o->tokenizer_only ? model_folder_find(&e->folder, o->model, o->model_id, st)
+                                 : model_folder_open(&e->folder, o->model, o->model_id, st);
+    if (code == STATUS_OK) {
+        code = open_tokenizer(e, o, st);
+    }
+    if (code == STATUS_OK && !o->tokenizer_only) {
+        (void)((code = open_weights(e, o, st)) ||
+               (code = threads_create(&e->threads, o->threads, st)) ||
+               (code = open_sources(e, o, st)));
+    }
+    if (code) {
+        engine_close(e);
+        return code;
+    }
+    *out = e;
+    return STATUS_OK;
+}
+
+void engine_close(struct engine *e)
+{
+    if (!e) {
+        return;
+    }
+    pool_destroy(e->pool);
+    catalogue_free(&e->catalogue);
+    threads_destroy(e->threads);
+    tokenizer_close(e->tokenizer);
+    weights_close(&e->weights);
+    model_folder_close(&e->folder);
+    memory_free(e);
+}
+
+const char *engine_model_id(const struct engine *e)
+{
+    return e->folder.id;
+}
+
+const struct gemma_config *engine_config(const struct engine *e)
+{
+    return &e->config;
+}
+
+struct hash engine_model_identity(const struct engine *e)
+{
+    return e->identity;
+}
+
+const struct catalogue *engine_catalogue(const struct engine *e)
+{
+    return &e->catalogue;
+}
+
+int engine_threads(const struct engine *e)
+{
+    return threads_count(e->threads);
+}
+
+uint64_t engine_tokens_computed(const struct engine *e)
+{
+    return atomic_load(&e->tokens_computed);
+}
+
+int session_create(struct session **out, struct engine *engine, struct status *st)
+{
+    struct session *s = memory_zalloc(1, sizeof *s);
+    *out = s;
+    if (!s) {
+        return status_no_memory(st, sizeof *s);
+    }
+    s->engine = engine;
+    int code = forward_create(&s->forward, &engine->weights, engine->threads, st);
+    if (code) {
+        session_destroy(s);
+        *out = NULL;
+    }
+    return code;
+}
+
+void session_destroy(struct session *s)
+{
+    if (s) {
+        forward_destroy(s->forward);
+        memory_free(s);
+    }
+}
+
+/* --- tokens --------------------------------------------------------------------------------------
+ */
+
+bool engine_has_tokenizer(const struct engine *e)
+{
+    return e->tokenizer != NULL;
+}
+
+int32_t engine_bos(const struct engine *e)
+{
+    int32_t id = e->tokenizer ? tokenizer_bos(e->tokenizer) : -1;
+    return id >= 0 ? id : e->config.bos_id;
+}
+
+int engine_tokenize(const struct engine *e, const char *text, size_t n, bool add_bos, int32_t **ids,
+                    size_t *n_ids, struct status *st)
+{
+    *ids = NULL;
+    *n_ids = 0;
+    if (!e->tokenizer) {
+        return status_set(st, STATUS_INVALID,
+                          "model %s has no tokenizer files: give \"tokens\" (ids) instead of text",
+                          e->folder.id);
+    }
+    int32_t *body;
+    size_t length;
+    int code = tokenizer_encode(e->tokenizer, text, n, &body, &length, st);
+    if (code) {
+        return code;
+    }
+    int32_t bos = engine_bos(e);
+    bool front = add_bos && bos >= 0 && !(length > 0 && body[0] == bos);
+    if (front) {
+        int32_t *longer = memory_resize(body, length + 1, sizeof *body);
+        if (!longer) {
+            memory_free(body);
+            return status_no_memory(st, (length + 1) * sizeof *body);
+        }
+        memmove(longer + 1, longer, length * sizeof *longer);
+        longer[0] = bos;
+        body = longer;
+        length++;
+    }
+    *ids = body;
+    *n_ids = length;
+    return STATUS_OK;
+}
+
+void engine_token_text(const struct engine *e, int32_t id, struct text *out)
+{
+    if (e->tokenizer) {
+        tokenizer_token(e->tokenizer, id, out);
+    } else {
+        text_printf(out, "<id:%d>", (int)id);
+    }
+}
+
+bool engine_is_special(const struct engine *e, int32_t id)
+{
+    return e->tokenizer ? tokenizer_is_special(e->tokenizer, id) : id == e->config.bos_id;
+}
+
+/* --- features without a prompt -------------------------------------------------------------------
+ */
+
+int engine_source_identity(struct engine *e, const char *source, struct hash *identity,
+                           struct status *st)
+{
+    struct hash of_sae;
+    int code = pool_identity(e->pool, source, &of_sae, st);
+    if (code == STATUS_OK) {
+        *identity = e->identity;
+        hash_add(identity, &of_sae, sizeof of_sae);
+    }
+    return code;
+}
+
+/* A row of W_dec or a column of W_enc. */
+static int feature_vector(struct engine *e, const char *source, size_t index, bool encoder,
+                          float **vector, size_t *n, struct status *st)
+{
+    *vector = NULL;
+    struct sae *sae;
+    int code = pool_acquire(e->pool, source, &sae, st);
+    if (code) {
+        return code;
+    }
+    const struct sae_source *s = sae_source(sae);
+    *n = encoder ? s->d_in : s->d_out;
+    float *out = memory_alloc(*n, sizeof *out);
+    if (index >= s->d_sae) {
+        code = status_set(st, STATUS_INVALID, "index: expected 0..%zu for source %s, found %zu",
+                          s->d_sae - 1, s->name, index);
+    } else if (!out) {
+        code = status_no_memory(st, *n * sizeof *out);
+    } else {
+        code = encoder ? sae_encoder_column(sae, index, out, st)
+                       : sae_decoder_row(sae, index, out, st);
+    }
+    pool_release(e->pool, sae);
+    if (code) {
+        memory_free(out);
+    } else {
+        *vector = out;
+    }
+    return code;
+}
+
+int engine_encoder_vector(struct engine *e, const char *source, size_t index, float **vector,
+                          size_t *n, struct status *st)
+{
+    return feature_vector(e, source, index, true, vector, n, st);
+}
+
+int engine_decoder_vector(struct engine *e, const char *source, size_t index, float **vector,
+                          size_t *n, struct status *st)
+{
+    return feature_vector(e, source, index, false, vector, n, st);
+}
+
+int engine_nearest(struct engine *e, const char *source, const float *vector, size_t n_vector,
+                   size_t n, uint32_t *index, float *cosine, size_t *found, struct status *st)
+{
+    struct sae *sae;
+    int code = pool_acquire(e->pool, source, &sae, st);
+    if (code) {
+        return code;
+    }
+    const struct sae_source *s = sae_source(sae);
+    if (n_vector != s->d_out) {
+        code =
+            status_set(st, STATUS_INVALID, "vector: expected %zu numbers for source %s, found %zu",
+                       s->d_out, s->name, n_vector);
+    } else {
+        code = sae_nearest(sae, e->threads, vector, n, index, cosine, found, st);
+    }
+    pool_release(e->pool, sae);
+    return code;
+}

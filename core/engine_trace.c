@@ -1,0 +1,365 @@
+/* From what is to be read to what the forward pass and the SAEs have to do, and back.
+ *
+ * Every prompt becomes a sequence of one packed batch, every read of a point a tap. Reads of one
+ * source on one prompt share a slot: the rows that any of them wants, encoded once; all slots of a
+ * source are encoded together, so that its weights are read once however many prompts there are. */
+#include "core/base/memory.h"
+#include "core/engine_private.h"
+
+#include <math.h>
+#include <string.h>
+
+struct slot {
+    size_t prompt;
+    size_t n_rows;
+    int32_t *tokens;      /* [n_rows] which tokens */
+    size_t *row_of_token; /* [n_ids] where in the slot */
+    size_t first;         /* the slot's first row in the source run */
+};
+
+struct source_run {
+    const struct sae_source *source;
+    struct slot *slots;
+    size_t n_slots, rows;
+    bool wants_recon, wants_target;
+    float *x;      /* [rows, d_in] */
+    float *target; /* [rows, d_out]; x itself unless the source is a transcoder */
+    float *recon;  /* [rows, d_out] */
+    struct sparse features;
+};
+
+struct trace {
+    struct engine *engine;
+    struct engine_prompt *prompts;
+    size_t n_prompts;
+    struct source_run *runs;
+    size_t n_runs;
+    struct tap *taps;
+    size_t n_taps;
+};
+
+/* --- sources: slots and runs
+ * ------------------------------------------------------------------------ */
+
+static struct source_run *run_of(struct trace *t, const char *name)
+{
+    const struct sae_source *source = catalogue_find(&t->engine->catalogue, name);
+    for (size_t i = 0; i < t->n_runs; i++) {
+        if (t->runs[i].source == source) {
+            return &t->runs[i];
+        }
+    }
+    struct source_run *run = &t->runs[t->n_runs];
+    run->slots = memory_zalloc(t->n_prompts, sizeof *run->slots);
+    run->source = source;
+    t->n_runs += run->slots != NULL;
+    return run->slots ? run : NULL;
+}
+
+static bool reads_source(const struct engine_read *r, const struct source_run *run)
+{
+    return r->kind != READ_POINT && strcmp(r->source, run->source->name) == 0;
+}
+
+/* The tokens of a prompt that any read of the source wants, in order. */
+static int fill_slot(struct slot *slot, const struct source_run *run, const struct engine_prompt *p,
+                     struct status *st)
+{
+    enum { UNWANTED = -1 };
+    slot->tokens = memory_alloc(p->n_ids, sizeof *slot->tokens);
+    slot->row_of_token = memory_alloc(p->n_ids, sizeof *slot->row_of_token);
+    if (!slot->tokens || !slot->row_of_token) {
+        return status_no_memory(st, p->n_ids * sizeof *slot->row_of_token);
+    }
+    for (size_t i = 0; i < p->n_ids; i++) {
+        slot->tokens[i] = UNWANTED;
+    }
+    for (size_t i = 0; i < p->n_reads; i++) {
+        const struct engine_read *r = &p->reads[i];
+        if (!reads_source(r, run)) {
+            continue;
+        }
+        bool all = r->kind == READ_FEATURES || !r->positions;
+        for (size_t j = 0; j < (all ? p->n_ids : r->n_positions); j++) {
+            int32_t token = all ? (int32_t)j : r->positions[j];
+            slot->tokens[token] = token;
+        }
+    }
+    for (size_t i = 0; i < p->n_ids; i++) {
+        slot->row_of_token[i] = slot->n_rows;
+        if (slot->tokens[i] != UNWANTED) {
+            slot->tokens[slot->n_rows++] = (int32_t)i;
+        }
+    }
+    return STATUS_OK;
+}
+
+static int collect_runs(struct trace *t, struct status *st)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < t->n_prompts; i++) {
+        most += t->prompts[i].n_reads;
+    }
+    t->runs = memory_zalloc(most, sizeof *t->runs);
+    t->taps = memory_zalloc(2 * most, sizeof *t->taps);
+    if (!t->runs || !t->taps) {
+        return status_no_memory(st, 2 * most * sizeof *t->taps);
+    }
+    for (size_t i = 0; i < t->n_prompts; i++) {
+        const struct engine_prompt *p = &t->prompts[i];
+        for (size_t j = 0; j < p->n_reads; j++) {
+            const struct engine_read *r = &p->reads[j];
+            if (r->kind == READ_POINT) {
+                continue;
+            }
+            struct source_run *run = run_of(t, r->source);
+            if (!run) {
+                return status_no_memory(st, t->n_prompts * sizeof *run->slots);
+            }
+            run->wants_recon = run->wants_recon || r->kind == READ_RECON || r->kind == READ_ERROR;
+            run->wants_target = run->wants_target || r->kind == READ_ERROR;
+            struct slot *slot = run->n_slots ? &run->slots[run->n_slots - 1] : NULL;
+            if (slot && slot->prompt == i) {
+                continue; /* fill_slot has looked at all reads of this prompt */
+            }
+            slot = &run->slots[run->n_slots++];
+            slot->prompt = i;
+            slot->first = run->rows;
+            int code = fill_slot(slot, run, p, st);
+            if (code) {
+                return code;
+            }
+            run->rows += slot->n_rows;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* --- taps
+ * ------------------------------------------------------------------------------------------- */
+
+static void add_tap(struct trace *t, enum point point, int layer, size_t prompt,
+                    const int32_t *rows, size_t n_rows, float *out)
+{
+    t->taps[t->n_taps++] = (struct tap){.point = point,
+                                        .layer = layer,
+                                        .sequence = prompt,
+                                        .rows = rows,
+                                        .n_rows = n_rows,
+                                        .out = out};
+}
+
+static int add_source_taps(struct trace *t, struct source_run *run, struct status *st)
+{
+    const struct sae_source *s = run->source;
+    bool own_target = run->wants_target && s->output != s->input;
+    run->x = memory_alloc(run->rows * s->d_in, sizeof *run->x);
+    run->target = own_target ? memory_alloc(run->rows * s->d_out, sizeof *run->target) : run->x;
+    if (!run->x || !run->target) {
+        return status_no_memory(st, run->rows * s->d_in * sizeof *run->x);
+    }
+    for (size_t i = 0; i < run->n_slots; i++) {
+        const struct slot *slot = &run->slots[i];
+        add_tap(t, s->input, s->layer, slot->prompt, slot->tokens, slot->n_rows,
+                run->x + slot->first * s->d_in);
+        if (own_target) {
+            add_tap(t, s->output, s->layer, slot->prompt, slot->tokens, slot->n_rows,
+                    run->target + slot->first * s->d_out);
+        }
+    }
+    return STATUS_OK;
+}
+
+static int add_taps(struct trace *t, struct status *st)
+{
+    int code = STATUS_OK;
+    for (size_t i = 0; i < t->n_prompts; i++) {
+        for (size_t j = 0; j < t->prompts[i].n_reads; j++) {
+            const struct engine_read *r = &t->prompts[i].reads[j];
+            if (r->kind == READ_POINT) {
+                add_tap(t, r->point, r->layer, i, r->positions, r->n_positions, r->data);
+                struct tap *tap = &t->taps[t->n_taps - 1];
+                tap->top = r->point == POINT_LOGITS ? r->top : 0;
+                tap->top_ids = r->top_ids;
+                tap->top_probs = r->top_probs;
+            }
+        }
+    }
+    for (size_t i = 0; i < t->n_runs && code == STATUS_OK; i++) {
+        code = add_source_taps(t, &t->runs[i], st);
+    }
+    return code;
+}
+
+/* --- from a source run back to its reads
+ * ------------------------------------------------------------- */
+
+/* Row r of the read -> row of the source run. */
+static size_t run_row(const struct slot *slot, const struct engine_read *r, size_t row)
+{
+    size_t token = r->positions ? (size_t)r->positions[row] : row;
+    return slot->first + slot->row_of_token[token];
+}
+
+static void give_dense(const struct source_run *run, const struct slot *slot, struct engine_read *r)
+{
+    size_t width = r->shape[1];
+    for (size_t i = 0; i < r->shape[0]; i++) {
+        size_t row = run_row(slot, r, i);
+        float *out = r->data + i * width;
+        if (r->kind == READ_INPUT) {
+            memcpy(out, run->x + row * width, width * sizeof *out);
+        } else if (r->kind == READ_RECON) {
+            memcpy(out, run->recon + row * width, width * sizeof *out);
+        } else if (r->kind == READ_ERROR) {
+            for (size_t d = 0; d < width; d++) {
+                out[d] = run->target[row * width + d] - run->recon[row * width + d];
+            }
+        } else {
+            const struct sparse *f = &run->features;
+            for (size_t k = f->start[row]; k < f->start[row + 1]; k++) {
+                out[f->index[k]] = f->value[k];
+            }
+        }
+    }
+}
+
+static int give_pre(const struct engine *e, const struct sae *sae, const struct source_run *run,
+                    const struct slot *slot, struct engine_read *r, struct status *st)
+{
+    size_t d_in = run->source->d_in;
+    float *x = memory_alloc(r->shape[0] * d_in, sizeof *x);
+    if (!x) {
+        return status_no_memory(st, r->shape[0] * d_in * sizeof *x);
+    }
+    for (size_t i = 0; i < r->shape[0]; i++) {
+        memcpy(x + i * d_in, run->x + run_row(slot, r, i) * d_in, d_in * sizeof *x);
+    }
+    int code = sae_pre(sae, e->threads, x, r->shape[0], r->data, st);
+    memory_free(x);
+    return code;
+}
+
+static int give_features(const struct source_run *run, const struct slot *slot,
+                         struct engine_read *r, struct status *st)
+{
+    const struct sparse *f = &run->features;
+    for (size_t i = 0; i < slot->n_rows; i++) {
+        size_t from = f->start[slot->first + i];
+        size_t to = f->start[slot->first + i + 1];
+        sparse_append(&r->features, f->index + from, f->value + from, to - from);
+    }
+    return r->features.failed ? status_no_memory(st, f->rows * sizeof(float)) : STATUS_OK;
+}
+
+static int give_slot(struct trace *t, const struct sae *sae, const struct source_run *run,
+                     const struct slot *slot, struct status *st)
+{
+    struct engine_prompt *p = &t->prompts[slot->prompt];
+    int code = STATUS_OK;
+    for (size_t i = 0; i < p->n_reads && code == STATUS_OK; i++) {
+        struct engine_read *r = &p->reads[i];
+        if (!reads_source(r, run)) {
+            continue;
+        }
+        if (r->kind == READ_FEATURES) {
+            code = give_features(run, slot, r, st);
+        } else if (r->kind == READ_PRE) {
+            code = give_pre(t->engine, sae, run, slot, r, st);
+        } else {
+            give_dense(run, slot, r);
+        }
+    }
+    return code;
+}
+
+static int encode_run(struct trace *t, struct source_run *run, struct status *st)
+{
+    struct engine *e = t->engine;
+    struct sae *sae;
+    int code = pool_acquire(e->pool, run->source->name, &sae, st);
+    if (code) {
+        return code;
+    }
+    code = sae_encode(sae, e->threads, run->x, run->rows, &run->features, st);
+    if (code == STATUS_OK && run->wants_recon) {
+        run->recon = memory_alloc(run->rows * run->source->d_out, sizeof *run->recon);
+        code = run->recon
+                   ? sae_decode(sae, e->threads, &run->features, run->x, run->recon, st)
+                   : status_no_memory(st, run->rows * run->source->d_out * sizeof *run->recon);
+    }
+    for (size_t i = 0; i < run->n_slots && code == STATUS_OK; i++) {
+        code = give_slot(t, sae, run, &run->slots[i], st);
+    }
+    pool_release(e->pool, sae);
+    return code;
+}
+
+/* --- the whole
+ * ---------------------------------------------------------------------------------------- */
+
+static int run_model(struct trace *t, struct session *session, const atomic_bool *cancel,
+                     struct status *st)
+{
+    struct sequence *sequences = memory_zalloc(t->n_prompts, sizeof *sequences);
+    if (!sequences) {
+        return status_no_memory(st, t->n_prompts * sizeof *sequences);
+    }
+    size_t tokens = 0;
+    for (size_t i = 0; i < t->n_prompts; i++) {
+        sequences[i].ids = t->prompts[i].ids;
+        sequences[i].n = t->prompts[i].n_ids;
+        tokens += t->prompts[i].n_ids;
+    }
+    struct taps taps = {.taps = t->taps, .n = t->n_taps};
+    int code = forward_run(session->forward, sequences, t->n_prompts, &taps, cancel, st);
+    if (code == STATUS_OK) {
+        atomic_fetch_add(&t->engine->tokens_computed, tokens);
+    }
+    memory_free(sequences);
+    return code;
+}
+
+static void free_trace(struct trace *t)
+{
+    for (size_t i = 0; i < t->n_runs; i++) {
+        struct source_run *run = &t->runs[i];
+        for (size_t j = 0; j < run->n_slots; j++) {
+            memory_free(run->slots[j].tokens);
+            memory_free(run->slots[j].row_of_token);
+        }
+        memory_free(run->slots);
+        if (run->target != run->x) {
+            memory_free(run->target);
+        }
+        memory_free(run->x);
+        memory_free(run->recon);
+        sparse_free(&run->features);
+    }
+    memory_free(t->runs);
+    memory_free(t->taps);
+}
+
+int engine_trace(struct session *session, struct engine_prompt *prompts, size_t n_prompts,
+                 const atomic_bool *cancel, struct status *st)
+{
+    struct trace t = {.engine = session->engine, .prompts = prompts, .n_prompts = n_prompts};
+    int code = STATUS_OK;
+    for (size_t i = 0; i < n_prompts && code == STATUS_OK; i++) {
+        code = engine_prepare_prompt(t.engine, &prompts[i], st);
+    }
+    if (code == STATUS_OK) {
+        (void)((code = collect_runs(&t, st)) || (code = add_taps(&t, st)) ||
+               (code = run_model(&t, session, cancel, st)));
+    }
+    for (size_t i = 0; i < t.n_runs && code == STATUS_OK; i++) {
+        code = encode_run(&t, &t.runs[i], st);
+    }
+    free_trace(&t);
+    for (size_t i = 0; i < n_prompts && code != STATUS_OK; i++) {
+        for (size_t j = 0; j < prompts[i].n_reads; j++) {
+            engine_read_free(&prompts[i].reads[j]);
+        }
+    }
+    return code;
+}

@@ -36,7 +36,8 @@ LDLIBS  := -lmicrohttpd -lcjson -lsqlite3 -lz -ldl -lm
 
 CORE    := $(sort $(wildcard core/*.c core/*/*.c))
 SERVER  := $(sort $(filter-out server/main.c,$(wildcard server/*/*.c)))
-LIBRARY := $(patsubst %.c,$(O)/%.o,$(CORE) $(SERVER))
+OBJECTS := $(patsubst %.c,$(O)/%.o,$(CORE) $(SERVER))
+LIBRARY := $(O)/libdarkmatter.a
 TESTS   := $(patsubst tests/%.c,$(O)/tests/%,$(sort $(wildcard tests/test_*.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
@@ -50,6 +51,10 @@ darkmatter: $(O)/darkmatter
 
 $(O)/darkmatter: $(O)/server/main.o $(LIBRARY)
 	$(CC) $(CFLAGS) -pthread $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ $(LDLIBS)
+
+$(LIBRARY): $(OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
 
 $(O)/core/math/%.o: EXTRA := $(FLAGS_kernels)
 $(O)/%.o: %.c Makefile

@@ -16,14 +16,15 @@
 struct model_folder {
     char *path;   /* the folder that holds config.json */
     char *id;     /* design.md section 1: --model-id, darkmatter.json, NAME, folder name */
-    char *config; /* path of config.json */
+    char *config; /* path of config.json; NULL only after model_folder_find of a folder of tokenizer
+                     files */
     char *generation_config; /* path, or NULL */
     char *tokenizer_json;    /* path, or NULL */
     char *tokenizer_model;   /* path, or NULL */
     char *tokenizer_config;  /* path, or NULL */
     struct safetensors **shards;
     size_t n_shards;
-    uint64_t weight_bytes; /* of all shards together */
+    uint64_t weight_bytes; /* of the tensors of all shards together */
 };
 
 /* Finds the files and opens every shard (model.safetensors.index.json if all files that it names
@@ -35,7 +36,8 @@ int model_folder_open(struct model_folder *folder, const char *path, const char 
 int model_folder_find(struct model_folder *folder, const char *path, const char *id,
                       struct status *st);
 
-/* The tensor of that full name in whichever shard has it, or NULL; *file its path for messages. */
+/* The tensor of that full name in whichever shard has it, or NULL; *file is that shard's path, or
+ * the folder's where there is none, for messages. */
 const struct tensor *model_folder_tensor(const struct model_folder *folder, const char *name,
                                          const char **file);
 

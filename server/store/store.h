@@ -1,6 +1,6 @@
 /* The only door to SQLite: one file, WAL, one writer, a read-only connection per reading thread.
  *
- * Tables and what they mean: migrations/NNNN_name.sql and docs/operations.md. All calls may come
+ * Tables and what they mean: migrations/NNNN_name.sql and docs/database.md. All calls may come
  * from any thread; writes take turns. A database of a newer darkmatter, a file that is no database
  * and a full or read-only disk each give one clear sentence. */
 #ifndef DM_STORE_STORE_H

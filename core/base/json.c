@@ -164,9 +164,13 @@ bool json_integer(const cJSON *value, long long low, long long high, long long *
         return false;
     }
     double d = value->valuedouble;
-    if (!(d >= (double)low && d <= (double)high) || d != floor(d)) {
+    if (!(d >= -0x1p63 && d < 0x1p63) || d != floor(d)) { /* what long long holds */
         return false;
     }
-    *out = (long long)d;
+    long long n = (long long)d;
+    if (n < low || n > high) {
+        return false;
+    }
+    *out = n;
     return true;
 }

@@ -26,7 +26,7 @@ static int fail(struct status *st, const char *path, const char *what)
 int mapped_file_open(struct mapped_file *file, const char *path, struct status *st)
 {
     *file = (struct mapped_file){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a named pipe must not hang us */
     if (fd < 0) {
         return fail(st, path, "cannot be opened");
     }

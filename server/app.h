@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define APP_VERSION "0.1.0"
+
 struct metrics;
 
 struct app {

@@ -15,6 +15,7 @@ struct route {
     const char *pattern; /* "/v1/tokenize", "/api/feature/{model}/{source}/{index}" */
     enum http_next (*handle)(struct exchange *x);
     const char *summary; /* one line, for /openapi.json */
+    const char *example; /* a request body that works on the demo, NULL where none is taken */
 };
 
 /* Everything that a request passes on its way: guard, route, static file, error. */

@@ -1,0 +1,370 @@
+#include "server/command/options.h"
+
+#include "core/base/memory.h"
+#include "core/base/text.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum kind { TEXT, LIST, NUMBER, BYTES, FLAG, SCALE, PRECISION };
+
+enum command { SERVE = 1, TOKENIZE = 2, HEALTH = 4 };
+
+static const struct {
+    const char *name;
+    enum command bit;
+    const char *summary;
+} commands[] = {
+    {"serve", SERVE, "answer over HTTP and serve the site"},
+    {"tokenize", TOKENIZE,
+     "JSON lines {\"text\": ...} in, {\"ids\": [...], \"tokens\": [...]} out"},
+    {"health", HEALTH, "exit 0 if a server answers on --host and --port"},
+};
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+/* Every flag, the commands that take it, and its line of the help. */
+static const struct flag {
+    const char *name, *value, *help;
+    int commands;
+    enum kind kind;
+    size_t offset;
+    long long low, high;
+} flags[] = {
+    {"--model", "FOLDER", "a Hugging Face model folder or hub cache (the bundled demo)",
+     SERVE | TOKENIZE, TEXT, offsetof(struct options, model), 0, 0},
+    {"--model-id", "ID", "the model's name in addresses (from the folder)", SERVE | TOKENIZE, TEXT,
+     offsetof(struct options, model_id), 0, 0},
+    {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)", SERVE,
+     LIST, offsetof(struct options, saes), 0, 0},
+    {"--db", "FILE", "the database (darkmatter.db in the current folder)", SERVE, TEXT,
+     offsetof(struct options, db), 0, 0},
+    {"--host", "ADDRESS", "where to listen (127.0.0.1)", SERVE | HEALTH, TEXT,
+     offsetof(struct options, host), 0, 0},
+    {"--port", "N", "0 takes any free one (5002)", SERVE | HEALTH, NUMBER,
+     offsetof(struct options, port), 0, 65535},
+    {"--allow-host", "NAME", "a name that browsers may use for this server; may be repeated", SERVE,
+     LIST, offsetof(struct options, allow_hosts), 0, 0},
+    {"--no-secret", NULL, "listen beyond this machine without DARKMATTER_SECRET", SERVE, FLAG,
+     offsetof(struct options, no_secret), 0, 0},
+    {"--token-limit", "N", "tokens of one prompt (1024, never over the model's positions)", SERVE,
+     NUMBER, offsetof(struct options, token_limit), 1, 1048576},
+    {"--reply-limit", "BYTES", "largest trace reply (256M)", SERVE, BYTES,
+     offsetof(struct options, reply_limit), 1, LLONG_MAX},
+    {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)", SERVE,
+     BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
+    {"--threads", "N", "compute threads (all processors)", SERVE, NUMBER,
+     offsetof(struct options, threads), 1, 256},
+    {"--precision", "exact", "exact: fp32 activations (bf16 comes later)", SERVE, PRECISION, 0, 0,
+     0},
+    {"--embed-scale", "KIND", "auto, f32 or bf16: rounding of sqrt(hidden size) (auto)", SERVE,
+     SCALE, offsetof(struct options, embed_scale), 0, 0},
+    {"--no-special", NULL, "leave <bos> out", TOKENIZE, FLAG, offsetof(struct options, no_special),
+     0, 0},
+    {"--share", "FOLDER", "holds static/, migrations/ and demo/ (found from the program)",
+     SERVE | TOKENIZE, TEXT, offsetof(struct options, share), 0, 0},
+};
+#define N_FLAGS (sizeof flags / sizeof flags[0])
+
+static int command_bit(const char *name)
+{
+    for (size_t i = 0; name && i < N_COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return (int)commands[i].bit;
+        }
+    }
+    return 0;
+}
+
+void options_usage(const char *command, struct text *out)
+{
+    int bit = command_bit(command);
+    if (!bit) {
+        text_string(out, "usage: darkmatter COMMAND [FLAGS]\n\ncommands:\n");
+        for (size_t i = 0; i < N_COMMANDS; i++) {
+            text_printf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        }
+        text_string(out, "\ndarkmatter COMMAND --help lists a command's flags.\n");
+        return;
+    }
+    text_printf(out, "usage: darkmatter %s [FLAGS]\n\nflags (and what holds without them):\n",
+                command);
+    for (size_t i = 0; i < N_FLAGS; i++) {
+        if (flags[i].commands & bit) {
+            char left[48];
+            (void)snprintf(left, sizeof left, "%s %s", flags[i].name,
+                           flags[i].value ? flags[i].value : "");
+            text_printf(out, "  %-22s %s\n", left, flags[i].help);
+        }
+    }
+}
+
+/* --- values --------------------------------------------------------------------------------------
+ */
+
+/* "1024", "4G", "512M", "16k" */
+static bool parse_number(const char *s, bool units, long long *out)
+{
+    char *end;
+    errno = 0;
+    long long n = strtoll(s, &end, 10);
+    if (end == s || errno || n < 0) {
+        return false;
+    }
+    static const char letters[] = "kMGT";
+    const char *unit = units && *end ? strchr(letters, *end) : NULL;
+    if (unit) {
+        end++;
+        if (*end == 'B' || *end == 'i') {
+            end += *end == 'i' && end[1] == 'B' ? 2 : 1;
+        }
+        for (long i = 0; i <= unit - letters; i++) {
+            if (n > LLONG_MAX / 1024) {
+                return false;
+            }
+            n *= 1024;
+        }
+    }
+    *out = n;
+    return *end == '\0';
+}
+
+static int store_number(struct options *o, const struct flag *f, const char *value,
+                        struct status *st)
+{
+    long long n;
+    if (!parse_number(value, f->kind == BYTES, &n) || n < f->low || n > f->high) {
+        if (f->kind == BYTES) {
+            return status_set(st, STATUS_INVALID,
+                              "%s: expected bytes such as 512M or 4G, found \"%s\"", f->name,
+                              value);
+        }
+        return status_set(st, STATUS_INVALID,
+                          "%s: expected a whole number in %lld..%lld, found \"%s\"", f->name,
+                          f->low, f->high, value);
+    }
+    char *field = (char *)o + f->offset;
+    if (f->kind == BYTES) {
+        *(uint64_t *)(void *)field = (uint64_t)n;
+    } else if (f->offset == offsetof(struct options, token_limit)) {
+        o->token_limit = (size_t)n;
+    } else {
+        *(int *)(void *)field = (int)n;
+    }
+    return STATUS_OK;
+}
+
+static int store_list(struct options *o, const struct flag *f, const char *value, struct status *st)
+{
+    bool saes = f->offset == offsetof(struct options, saes);
+    size_t *n = saes ? &o->n_saes : &o->n_allow_hosts;
+    if (*n == OPTIONS_LIST) {
+        return status_set(st, STATUS_INVALID, "%s: given more than %d times", f->name,
+                          OPTIONS_LIST);
+    }
+    (saes ? o->saes : o->allow_hosts)[(*n)++] = value;
+    return STATUS_OK;
+}
+
+static int store_value(struct options *o, const struct flag *f, const char *value,
+                       struct status *st)
+{
+    char *field = (char *)o + f->offset;
+    switch (f->kind) {
+    case TEXT:
+        *(const char **)(void *)field = value;
+        return STATUS_OK;
+    case LIST:
+        return store_list(o, f, value, st);
+    case NUMBER:
+    case BYTES:
+        return store_number(o, f, value, st);
+    case FLAG:
+        *(bool *)(void *)field = true;
+        return STATUS_OK;
+    case PRECISION:
+        if (strcmp(value, "exact") == 0) {
+            return STATUS_OK;
+        }
+        return status_set(st, STATUS_INVALID,
+                          "--precision: expected \"exact\", found \"%s\" (bf16 is not there yet)",
+                          value);
+    case SCALE:
+        break;
+    }
+    static const char *const names[] = {"auto", "bf16", "f32"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            o->embed_scale = (enum embed_scale)i;
+            return STATUS_OK;
+        }
+    }
+    return status_set(st, STATUS_INVALID, "--embed-scale: expected auto, bf16 or f32, found \"%s\"",
+                      value);
+}
+
+/* --- the share folder and the demo
+ * ------------------------------------------------------------------ */
+
+static char *join(const char *a, const char *b)
+{
+    struct text t = {0};
+    text_printf(&t, "%s/%s", a, b);
+    return text_take(&t, NULL);
+}
+
+static bool is_share(const char *folder)
+{
+    char *page = join(folder, "static/index.html");
+    char *migrations = join(folder, "migrations");
+    bool yes = page && migrations && access(page, R_OK) == 0 && access(migrations, R_OK) == 0;
+    memory_free(page);
+    memory_free(migrations);
+    return yes;
+}
+
+/* Beside the program, above it (build/release/ in a checkout), or in ../share/darkmatter. */
+static int find_share(struct options *o, struct status *st)
+{
+    if (o->share) {
+        return is_share(o->share)
+                   ? STATUS_OK
+                   : status_set(st, STATUS_NOT_FOUND,
+                                "--share %s: expected a folder with static/ and migrations/",
+                                o->share);
+    }
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = '\0';
+    static const char *const places[] = {"", "../..", "../share/darkmatter"};
+    char *slash = strrchr(self, '/');
+    for (size_t i = 0; slash && i < sizeof places / sizeof places[0]; i++) {
+        *slash = '\0';
+        char *folder = join(self, places[i]);
+        if (folder && is_share(folder)) {
+            o->owned[0] = folder;
+            o->share = folder;
+            return STATUS_OK;
+        }
+        memory_free(folder);
+    }
+    return status_set(
+        st, STATUS_NOT_FOUND,
+        "static/ and migrations/ were not found beside the program (%s); name the folder "
+        "that holds them with --share",
+        self);
+}
+
+static int use_demo(struct options *o, struct status *st)
+{
+    if (o->model || o->n_saes) {
+        if (!o->model) {
+            return status_set(
+                st, STATUS_INVALID,
+                "--saes needs --model: the SAEs of another model do not fit the demo");
+        }
+        return STATUS_OK;
+    }
+    o->owned[1] = join(o->share, "demo");
+    o->owned[2] = join(o->share, "demo/saes");
+    if (!o->owned[1] || !o->owned[2]) {
+        return status_no_memory(st, strlen(o->share) + 16);
+    }
+    o->model = o->owned[1];
+    o->saes[o->n_saes++] = o->owned[2];
+    return STATUS_OK;
+}
+
+/* --- parsing
+ * ---------------------------------------------------------------------------------------- */
+
+static const struct flag *find_flag(const char *argument, int bit, const char **value)
+{
+    size_t length = strcspn(argument, "=");
+    *value = argument[length] == '=' ? argument + length + 1 : NULL;
+    for (size_t i = 0; i < N_FLAGS; i++) {
+        if ((flags[i].commands & bit) && strlen(flags[i].name) == length &&
+            memcmp(flags[i].name, argument, length) == 0) {
+            return &flags[i];
+        }
+    }
+    return NULL;
+}
+
+static int parse_flags(struct options *o, int bit, int argc, char **argv, struct status *st)
+{
+    for (int i = 2; i < argc; i++) {
+        const char *value;
+        const struct flag *f = find_flag(argv[i], bit, &value);
+        if (!f) {
+            return status_set(st, STATUS_INVALID, "%s: darkmatter %s has no such flag", argv[i],
+                              o->command);
+        }
+        if (f->kind == FLAG && value) {
+            return status_set(st, STATUS_INVALID, "%s takes no value", f->name);
+        }
+        if (f->kind != FLAG && !value) {
+            value = i + 1 < argc ? argv[++i] : NULL;
+            if (!value) {
+                return status_set(st, STATUS_INVALID, "%s: expected a value (%s) behind it",
+                                  f->name, f->value);
+            }
+        }
+        int code = store_value(o, f, value, st);
+        if (code) {
+            return code;
+        }
+    }
+    return STATUS_OK;
+}
+
+int options_parse(struct options *o, int argc, char **argv, struct status *st)
+{
+    *o = (struct options){.command = argc > 1 ? argv[1] : NULL,
+                          .host = "127.0.0.1",
+                          .port = 5002,
+                          .db = "darkmatter.db",
+                          .token_limit = 1024,
+                          .reply_limit = 256ull * 1024 * 1024};
+    int bit = command_bit(o->command);
+    if (!bit) {
+        return status_set(st, STATUS_INVALID, "%s%s", o->command ? o->command : "",
+                          o->command ? ": no such command" : "a command is needed");
+    }
+    const char *secret = getenv("DARKMATTER_SECRET");
+    o->secret = secret && *secret ? secret : NULL;
+    int code = parse_flags(o, bit, argc, argv, st);
+    if (code == STATUS_OK && bit != HEALTH) {
+        code = find_share(o, st);
+        if (code && bit == TOKENIZE && o->model) { /* needs nothing of it */
+            code = STATUS_OK;
+        }
+        code = code ? code : use_demo(o, st);
+    }
+    if (code) {
+        options_free(o);
+    }
+    return code;
+}
+
+void options_free(struct options *o)
+{
+    for (size_t i = 0; i < sizeof o->owned / sizeof o->owned[0]; i++) {
+        memory_free(o->owned[i]);
+        o->owned[i] = NULL;
+    }
+}
+
+struct engine_options options_engine(const struct options *o)
+{
+    return (struct engine_options){.model = o->model,
+                                   .model_id = o->model_id,
+                                   .sae_folders = o->saes,
+                                   .n_sae_folders = o->n_saes,
+                                   .threads = o->threads,
+                                   .sae_memory = o->sae_memory,
+                                   .embed_scale = o->embed_scale};
+}

@@ -1,0 +1,50 @@
+/* The command line: one table of flags for all commands (design: README.md, docs/operations.md). */
+#ifndef DM_COMMAND_OPTIONS_H
+#define DM_COMMAND_OPTIONS_H
+
+#include "core/base/status.h"
+#include "core/base/text.h"
+#include "core/engine.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OPTIONS_LIST 64
+
+struct options {
+    const char *command;
+    const char *share; /* the folder that holds static/, migrations/ and demo/ */
+    const char *model; /* NULL: the demo's */
+    const char *model_id;
+    const char *saes[OPTIONS_LIST];
+    size_t n_saes;
+    const char *db;
+    const char *host;
+    const char *allow_hosts[OPTIONS_LIST];
+    size_t n_allow_hosts;
+    const char *secret; /* DARKMATTER_SECRET; NULL when unset or empty */
+    bool no_secret;
+    int port;
+    int threads;
+    size_t token_limit;
+    uint64_t reply_limit;
+    uint64_t sae_memory;
+    enum embed_scale embed_scale;
+    bool no_special; /* tokenize */
+
+    char *owned[4]; /* paths that were made here */
+};
+
+/* STATUS_INVALID for a flag that the command does not have, a missing or impossible value. When
+ * neither --model nor --saes is given both are the demo's; --model alone serves no SAEs. */
+int options_parse(struct options *options, int argc, char **argv, struct status *st);
+void options_free(struct options *options);
+
+/* How the command is used, for --help and usage errors; NULL command: all of them. */
+void options_usage(const char *command, struct text *out);
+
+/* The engine's part of the options. */
+struct engine_options options_engine(const struct options *options);
+
+#endif

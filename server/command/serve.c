@@ -1,0 +1,192 @@
+/* darkmatter serve: opens everything in order, listens until SIGTERM or SIGINT, drains, and closes
+ * everything in the opposite order. */
+#include "core/base/memory.h"
+#include "server/app.h"
+#include "server/command/command.h"
+#include "server/http/server.h"
+#include "server/http/static_files.h"
+#include "server/metrics.h"
+#include "server/routes.h"
+#include "server/work/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* Bytes of one request body: a trace of long token lists, a vector of 24,576 numbers. */
+#define BODY_LIMIT (4u << 20)
+/* Tokens that may wait, and that run together: a prompt of the longest kind always fits. */
+#define QUEUE_TOKENS 65536
+#define BATCH_TOKENS 2048
+#define DRAIN_SECONDS 30
+
+struct serving {
+    struct app app;
+    struct metrics metrics;
+    struct worker *worker;
+    struct static_files *files;
+    struct router router;
+    struct http_server *http;
+};
+
+static bool is_loopback(const char *host)
+{
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           strncmp(host, "127.", 4) == 0;
+}
+
+/* Nobody on the network should use this machine's model by accident. */
+static int check_access(const struct options *o, struct status *st)
+{
+    if (is_loopback(o->host) || o->secret || o->no_secret) {
+        return STATUS_OK;
+    }
+    return status_set(
+        st, STATUS_INVALID,
+        "--host %s is reachable from other machines: set DARKMATTER_SECRET (clients send "
+        "it as X-SECRET-KEY), or give --no-secret if the network is trusted",
+        o->host);
+}
+
+static void finished(struct exchange *x, size_t bytes)
+{
+    (void)bytes;
+    const struct app *app = x->app;
+    metrics_request(app->metrics, x->route ? x->route->pattern : NULL, x->response.status);
+}
+
+static int open_engine(struct serving *s, const struct options *o, struct status *st)
+{
+    struct engine_options options = options_engine(o);
+    options.notice = command_notice;
+    (void)fprintf(stderr, "opening %s ...\n", o->model);
+    int code = engine_open(&s->app.engine, &options, st);
+    if (code) {
+        return code;
+    }
+    size_t positions = engine_config(s->app.engine)->max_positions;
+    s->app.token_limit = o->token_limit < positions ? o->token_limit : positions;
+    s->app.reply_limit = o->reply_limit;
+    return STATUS_OK;
+}
+
+static int open_store(struct serving *s, const struct options *o, struct status *st)
+{
+    struct text migrations = {0};
+    text_printf(&migrations, "%s/migrations", o->share);
+    int code = migrations.failed ? status_no_memory(st, 64)
+                                 : store_open(&s->app.store, o->db, migrations.data, st);
+    text_free(&migrations);
+    return code ? code : sources_create(&s->app.sources, s->app.engine, s->app.store, st);
+}
+
+static int open_site(struct serving *s, const struct options *o, struct status *st)
+{
+    struct text folder = {0};
+    text_printf(&folder, "%s/static", o->share);
+    int code =
+        folder.failed ? status_no_memory(st, 64) : static_files_load(&s->files, folder.data, st);
+    text_free(&folder);
+    return code;
+}
+
+static int listen_for_requests(struct serving *s, const struct options *o, struct status *st)
+{
+    s->router = (struct router){.app = &s->app,
+                                .guard = {.secret = o->secret,
+                                          .allow_hosts = o->allow_hosts,
+                                          .n_allow_hosts = o->n_allow_hosts,
+                                          .bind_host = o->host},
+                                .files = s->files,
+                                .body_limit = BODY_LIMIT,
+                                .finished = finished};
+    s->router.routes = routes_table(&s->router.n_routes);
+    s->app.routes = s->router.routes;
+    s->app.n_routes = s->router.n_routes;
+    struct http_options http = {.host = o->host, .port = o->port};
+    return http_server_start(&s->http, &http, &s->router, st);
+}
+
+static void announce(const struct serving *s, const struct options *o)
+{
+    const char *open = strchr(o->host, ':') ? "[" : "";
+    const char *close = *open ? "]" : "";
+    (void)printf("darkmatter serves %s (%zu sources) on http://%s%s%s:%d, database %s\n",
+                 engine_model_id(s->app.engine), engine_catalogue(s->app.engine)->n_sources, open,
+                 o->host, close, http_server_port(s->http), o->db);
+    (void)fflush(stdout);
+}
+
+static void drain(struct serving *s)
+{
+    atomic_store(&s->app.stopping, true);
+    http_server_quiesce(s->http);
+    struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    for (int i = 0; i < DRAIN_SECONDS * 50 && http_server_active(s->http) > 0; i++) {
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+static void close_all(struct serving *s)
+{
+    if (s->app.queue) {
+        queue_stop(s->app.queue);
+    }
+    worker_join(s->worker);
+    if (s->http) {
+        http_server_stop(s->http);
+    }
+    static_files_free(s->files);
+    if (s->app.queue) {
+        queue_destroy(s->app.queue);
+    }
+    if (s->app.sources) {
+        sources_destroy(s->app.sources);
+    }
+    store_close(s->app.store);
+    engine_close(s->app.engine);
+    metrics_destroy(&s->metrics);
+}
+
+int command_serve(const struct options *o)
+{
+    struct status st = {0};
+    if (check_access(o, &st)) {
+        return command_failed(&st);
+    }
+    /* Blocked before any thread exists, so that only sigwait below sees them. */
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigaddset(&stop, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &stop, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+
+    struct serving *s = memory_zalloc(1, sizeof *s);
+    if (!s) {
+        status_no_memory(&st, sizeof *s);
+        return command_failed(&st);
+    }
+    metrics_init(&s->metrics);
+    s->app.metrics = &s->metrics;
+    int code = open_engine(s, o, &st);
+    if (code == STATUS_OK) {
+        (void)((code = open_store(s, o, &st)) || (code = open_site(s, o, &st)) ||
+               (code = queue_create(&s->app.queue, QUEUE_TOKENS, &st)) ||
+               (code = worker_start(&s->worker, s->app.engine, s->app.store, s->app.sources,
+                                    s->app.queue, BATCH_TOKENS, &st)) ||
+               (code = listen_for_requests(s, o, &st)));
+    }
+    if (code == STATUS_OK) {
+        announce(s, o);
+        int number = 0;
+        (void)sigwait(&stop, &number);
+        (void)fprintf(stderr, "stopping: answering what is under way ...\n");
+        drain(s);
+    }
+    close_all(s);
+    memory_free(s);
+    return code ? command_failed(&st) : EXIT_OK;
+}

@@ -2,6 +2,7 @@
 #include "core/base/memory.h"
 #include "core/base/text.h"
 #include "core/gemma/tokenizer.h"
+#include "core/gemma/tokenizer_tables.h"
 #include "tests/test.h"
 
 #include <cjson/cJSON.h>
@@ -25,8 +26,6 @@ static double seconds(void)
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
-
-/* --- files ------------------------------------------------------------------------------------ */
 
 static bool same_ids(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
 {
@@ -67,8 +66,9 @@ static void both_demo_files_agree_on_a_sample_and_decode_back_to_it(void)
     tokenizer_close(model);
 }
 
-/* The strings of a cases file: text as hex, because cJSON cuts strings at U+0000. */
-static void check_cases(const struct tokenizer *t, const char *path)
+/* The strings of a cases file: text as hex, because cJSON cuts strings at U+0000. Cases with ids
+ * from `beyond` on (-1: none) are left out, and there must be few of them. */
+static void check_cases(const struct tokenizer *t, const char *path, int32_t beyond)
 {
     struct status st = {0};
     struct mapped_file file;
@@ -76,7 +76,7 @@ static void check_cases(const struct tokenizer *t, const char *path)
     cJSON *root = cJSON_ParseWithLength((const char *)file.data, file.size);
     mapped_file_close(&file);
     REQUIRE(root != NULL);
-    int count = 0;
+    int count = 0, out = 0;
     const cJSON *one;
     cJSON_ArrayForEach(one, cJSON_GetObjectItem(root, "cases"))
     {
@@ -94,16 +94,19 @@ static void check_cases(const struct tokenizer *t, const char *path)
         bool same = n == (size_t)cJSON_GetArraySize(expected) &&
                     n + 1 == (size_t)cJSON_GetArraySize(special) &&
                     cJSON_GetArrayItem(special, 0)->valueint == tokenizer_bos(t);
+        bool left_out = false;
         size_t i = 0;
         const cJSON *id;
         cJSON_ArrayForEach(id, expected)
         {
+            left_out = left_out || (beyond >= 0 && id->valueint >= beyond);
             same = same && id->valueint == ids[i++];
         }
-        if (!same) {
+        out += left_out;
+        if (!same && !left_out) {
             printf("    %s: case %d, bytes %.80s: %zu ids differ\n", path, count, hex, n);
         }
-        CHECK(same);
+        CHECK(same != left_out);
         REQUIRE_OK(tokenizer_decode(t, ids, n, false, &back, &st), st);
         /* U+2581 comes back as a space, everything else as it was. */
         struct text spaced = {0};
@@ -125,46 +128,227 @@ static void check_cases(const struct tokenizer *t, const char *path)
         count++;
     }
     CHECK(count == 293);
+    CHECK(beyond < 0 ? out == 0 : out == 1);
     cJSON_Delete(root);
 }
 
-static void open_and_check(const char *path, const char *cases, bool model)
+static struct tokenizer *open_timed(const char *path, bool model)
 {
     struct status st = {0};
     struct tokenizer *t = NULL;
-    double start = seconds();
-    REQUIRE_OK(model ? tokenizer_open_model(&t, path, &st) : tokenizer_open_json(&t, path, &st),
-               st);
-    double took = seconds() - start;
-    printf("    %s opened in %.3f s\n", path, took);
-    CHECK(SANITIZED || took < 0.5);
-    check_cases(t, cases);
-    tokenizer_close(t);
+    double best = 1e9;
+    for (int i = 0; i < 3 && (i == 0 || (!SANITIZED && best >= 0.5));
+         i++) { /* others may be busy */
+        tokenizer_close(t);
+        double start = seconds();
+        if (model ? tokenizer_open_model(&t, path, &st) : tokenizer_open_json(&t, path, &st)) {
+            printf("    %s\n", st.message);
+        }
+        best = fmin(best, seconds() - start);
+    }
+    printf("    %s opened in %.3f s\n", path, best);
+    CHECK(t != NULL);
+    CHECK(SANITIZED || best < 0.5);
+    return t;
 }
 
 #define REAL(generation, file) "build/npm/gemma" generation "/" file
 #define CASES(generation) "tests/fixtures/oracle/tokenizer-cases-gemma" generation ".json"
+#define NEEDS(path)                                     \
+    do {                                                \
+        if (access((path), R_OK) != 0) {                \
+            SKIP("run tests/real_tokenizers.sh first"); \
+        }                                               \
+    } while (0)
 
 static void gives_hugging_faces_ids_for_gemma_2(void)
 {
-    if (access(REAL("2", "tokenizer.json"), R_OK) != 0) {
-        SKIP("run tests/real_tokenizers.sh first");
-    }
-    open_and_check(REAL("2", "tokenizer.json"), CASES("2"), false);
+    NEEDS(REAL("2", "tokenizer.json"));
+    struct tokenizer *t = open_timed(REAL("2", "tokenizer.json"), false);
+    REQUIRE(t != NULL);
+    check_cases(t, CASES("2"), -1);
+    CHECK(tokenizer_size(t) == 256000);
+    CHECK(tokenizer_find(t, "<start_of_turn>") == 106 && tokenizer_find(t, "\t") == 226);
+    CHECK(tokenizer_bos(t) == 2 && tokenizer_eos(t) == 1 && tokenizer_pad(t) == 0 &&
+          tokenizer_unk(t) == 3);
+    tokenizer_close(t);
 }
 
 static void gives_hugging_faces_ids_for_gemma_3(void)
 {
-    if (access(REAL("3", "tokenizer.json"), R_OK) != 0) {
-        SKIP("run tests/real_tokenizers.sh first");
+    NEEDS(REAL("3", "tokenizer.json"));
+    struct tokenizer *t = open_timed(REAL("3", "tokenizer.json"), false);
+    REQUIRE(t != NULL);
+    check_cases(t, CASES("3"), -1);
+    CHECK(tokenizer_size(t) == 262145);
+    CHECK(tokenizer_find(t, "<image_soft_token>") == 262144);
+    CHECK(tokenizer_is_special(t, 262144) && !tokenizer_is_special(t, 6));
+    tokenizer_close(t);
+}
+
+/* Every merge of one file, with its rank, in the other. */
+static void check_same_merges(const struct tokenizer *json, const struct tokenizer *model)
+{
+    size_t merges = 0, different = 0, in_model = 0;
+    for (size_t i = 0; i < json->n_merge_slots; i++) {
+        const struct tokenizer_merge *a = &json->merge_slots[i];
+        if (a->left >= 0) {
+            const struct tokenizer_merge *b = tokenizer_find_merge(model, a->left, a->right);
+            merges++;
+            different += !b || b->rank != a->rank || b->result != a->result;
+        }
     }
-    open_and_check(REAL("3", "tokenizer.json"), CASES("3"), false);
+    for (size_t i = 0; i < model->n_merge_slots; i++) {
+        in_model += model->merge_slots[i].left >= 0;
+    }
+    printf("    %zu merges, %zu different\n", merges, different);
+    CHECK(merges > 500000 && merges == in_model && different == 0);
+}
+
+static void finds_gemma_2s_merges_in_a_model_file(void)
+{
+    NEEDS(REAL("2", "tokenizer.model"));
+    struct tokenizer *model = open_timed(REAL("2", "tokenizer.model"), true);
+    struct tokenizer *json = open_timed(REAL("2", "tokenizer.json"), false);
+    REQUIRE(model != NULL && json != NULL);
+    check_cases(model, CASES("2"), -1);
+    check_same_merges(json, model);
+    tokenizer_close(model);
+    tokenizer_close(json);
+}
+
+/* <image_soft_token> is beyond the vocabulary: only tokenizer.json has it. */
+static void finds_gemma_3s_merges_in_a_model_file(void)
+{
+    NEEDS(REAL("3", "tokenizer.model"));
+    struct tokenizer *model = open_timed(REAL("3", "tokenizer.model"), true);
+    struct tokenizer *json = open_timed(REAL("3", "tokenizer.json"), false);
+    REQUIRE(model != NULL && json != NULL);
+    CHECK(tokenizer_size(model) == 262144);
+    check_cases(model, CASES("3"), 262144);
+    check_same_merges(json, model);
+    tokenizer_close(model);
+    tokenizer_close(json);
+}
+
+static void encodes_a_megabyte_with_and_without_spaces_quickly(void)
+{
+    bool real = access(REAL("2", "tokenizer.json"), R_OK) == 0;
+    struct status st = {0};
+    struct tokenizer *t = NULL;
+    struct mapped_file file;
+    REQUIRE_OK(tokenizer_open_json(&t, real ? REAL("2", "tokenizer.json") : DEMO_JSON, &st), st);
+    REQUIRE_OK(mapped_file_open(&file, SAMPLE, &st), st);
+    for (int spaces = 1; spaces >= 0; spaces--) {
+        struct text text = {0};
+        while (text.length < 1000000) {
+            text_append(&text, (const char *)file.data, file.size);
+        }
+        for (size_t i = 0; i < text.length; i++) {
+            if (!spaces && (text.data[i] == ' ' || text.data[i] == '\n')) {
+                text.data[i] = 'e';
+            }
+        }
+        int32_t *ids = NULL;
+        size_t n = 0;
+        double start = seconds();
+        REQUIRE_OK(tokenizer_encode(t, text.data, text.length, &ids, &n, &st), st);
+        double took = seconds() - start;
+        printf("    %s: %.1f MB/s\n", spaces ? "English" : "one word of a megabyte",
+               (double)text.length / 1e6 / took);
+        CHECK(SANITIZED || took < 3.0);
+        struct text back = {0};
+        REQUIRE_OK(tokenizer_decode(t, ids, n, true, &back, &st), st);
+        CHECK(back.length == text.length && memcmp(back.data, text.data, text.length) == 0);
+        memory_free(ids);
+        text_free(&text);
+        text_free(&back);
+    }
+    mapped_file_close(&file);
+    tokenizer_close(t);
+}
+
+static void reports_every_allocation_that_fails(void)
+{
+    static const char *const paths[] = {DEMO_JSON, DEMO_MODEL};
+    for (int p = 0; p < 2; p++) {
+        struct status st = {0};
+        long n = 1;
+        for (int code = -1; code != 0 && n < 2000; n++) {
+            struct tokenizer *t = NULL;
+            int32_t *ids = NULL;
+            size_t n_ids = 0;
+            struct text out = {0};
+            (void)memory_fail_after(n);
+            code = p ? tokenizer_open_model(&t, paths[p], &st)
+                     : tokenizer_open_json(&t, paths[p], &st);
+            if (code == 0) {
+                code = tokenizer_encode(t, "one two\n\xE4\xB8\xAD", 11, &ids, &n_ids, &st);
+            }
+            if (code == 0) {
+                code = tokenizer_decode(t, ids, n_ids, true, &out, &st);
+            }
+            (void)memory_fail_after(0);
+            CHECK(code == 0 || code == STATUS_MEMORY);
+            memory_free(ids);
+            text_free(&out);
+            tokenizer_close(t);
+        }
+        CHECK(n > 20 && n < 2000);
+    }
+}
+
+static void names_a_file_that_is_not_there(void)
+{
+    struct status st = {0};
+    struct tokenizer *t = NULL;
+    CHECK(tokenizer_open_json(&t, "/nowhere/tokenizer.json", &st) != 0);
+    CHECK_CONTAINS(st.message, "/nowhere/tokenizer.json");
+    CHECK(tokenizer_open_model(&t, "/nowhere/tokenizer.model", &st) != 0);
+    CHECK_CONTAINS(st.message, "/nowhere/tokenizer.model");
+    CHECK(t == NULL);
+    tokenizer_close(NULL);
+}
+
+/* Encodes with and without cutting the text at spaces. */
+static void cutting_at_spaces_changes_no_id(void)
+{
+    const char *paths[] = {DEMO_JSON, REAL("3", "tokenizer.json")};
+    int n_paths = access(paths[1], R_OK) == 0 ? 2 : 1;
+    for (int p = 0; p < n_paths; p++) {
+        struct status st = {0};
+        struct tokenizer *t = NULL;
+        struct mapped_file file;
+        REQUIRE_OK(tokenizer_open_json(&t, paths[p], &st), st);
+        REQUIRE_OK(mapped_file_open(&file, SAMPLE, &st), st);
+        struct text text = {0};
+        text_append(&text, (const char *)file.data, file.size);
+        text_string(&text, "<a> </a>\n<b> </b>> </ >\xE2\x96\x81</  >\xE2\x96\x81 </   x");
+        CHECK(t->never_unk);
+        int32_t *cut = NULL, *whole = NULL;
+        size_t n_cut, n_whole;
+        REQUIRE_OK(tokenizer_encode(t, text.data, text.length, &cut, &n_cut, &st), st);
+        t->never_unk = false;
+        REQUIRE_OK(tokenizer_encode(t, text.data, text.length, &whole, &n_whole, &st), st);
+        CHECK(same_ids(cut, n_cut, whole, n_whole));
+        memory_free(cut);
+        memory_free(whole);
+        text_free(&text);
+        mapped_file_close(&file);
+        tokenizer_close(t);
+    }
 }
 
 static const struct test tests[] = {
     TEST(both_demo_files_agree_on_a_sample_and_decode_back_to_it),
     TEST(gives_hugging_faces_ids_for_gemma_2),
     TEST(gives_hugging_faces_ids_for_gemma_3),
+    TEST(finds_gemma_2s_merges_in_a_model_file),
+    TEST(finds_gemma_3s_merges_in_a_model_file),
+    TEST(encodes_a_megabyte_with_and_without_spaces_quickly),
+    TEST(reports_every_allocation_that_fails),
+    TEST(names_a_file_that_is_not_there),
+    TEST(cutting_at_spaces_changes_no_id),
 };
 
 int main(int argc, char **argv)

@@ -32,7 +32,8 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t
                      size_t *n_ids, struct status *st);
 
 /* Appends the text of the ids: pieces joined, runs of byte pieces decoded as UTF-8 (each invalid
- * byte U+FFFD), U+2581 as a space; special tokens left out when skip_special is set. */
+ * byte U+FFFD), U+2581 as a space; special tokens left out when skip_special is set. An id that no
+ * piece has gives nothing, as in Hugging Face. */
 int tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t n,
                      bool skip_special, struct text *out, struct status *st);
 

@@ -142,7 +142,7 @@ static int read_piece(struct model *m, struct message in)
     float score = 0.0F;
     uint64_t type = NORMAL;
     while (in.at < in.end) {
-        struct field f;
+        struct field f = {0};
         if (read_field(m, &in, &f)) {
             return m->st->code;
         }
@@ -162,7 +162,7 @@ static int read_piece(struct model *m, struct message in)
 static int read_spec(struct model *m, struct message in, bool normalizer)
 {
     while (in.at < in.end) {
-        struct field f;
+        struct field f = {0};
         if (read_field(m, &in, &f)) {
             return m->st->code;
         }
@@ -182,7 +182,7 @@ static int read_fields(struct model *m, struct message in)
     m->model_type = 1; /* defaults of the .proto: Unigram, and a prefix */
     m->dummy_prefix = true;
     while (in.at < in.end) {
-        struct field f;
+        struct field f = {0};
         if (read_field(m, &in, &f)) {
             return m->st->code;
         }
@@ -319,7 +319,9 @@ static int by_lengths(const void *a, const void *b)
 
 static int add_merges(struct model *m)
 {
-    qsort(m->scored, m->n, sizeof *m->scored, by_score);
+    if (m->n > 1) {
+        qsort(m->scored, m->n, sizeof *m->scored, by_score);
+    }
     for (size_t i = 0, next; i < m->n; i = next) {
         m->n_splits = 0;
         for (next = i; next < m->n && m->scored[next].score == m->scored[i].score; next++) {

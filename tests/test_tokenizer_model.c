@@ -242,8 +242,8 @@ static void survives_every_cut_and_changed_byte_of_a_model(void)
                                          "ab",
                                          "aba",
                                          "\xE2\x96\x81",
-                                         "\xE2\x96\x81"
-                                         "a"};
+                                         ("\xE2\x96\x81"
+                                          "a")};
     proto_specs(&model, 2, 0);
     proto_piece(&model, "<unk>", 0.0F, UNKNOWN);
     proto_piece(&model, "<a>", 0.0F, USER_DEFINED);

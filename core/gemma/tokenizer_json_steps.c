@@ -6,7 +6,7 @@
 
 /* One normalizer, pre-tokenizer or decoder: the fields that any of those accepted has. */
 struct component {
-    char type[32], pattern[16], content[16], behavior[32];
+    char type[32], pattern[16], content[16];
     const char *list; /* the members of a Sequence */
     bool invert;
 };
@@ -39,7 +39,7 @@ static int read_pattern(struct tokenizer_json *j, char *out, size_t capacity)
 /* null leaves type empty. */
 static int read_component(struct tokenizer_json *j, struct component *c)
 {
-    *c = (struct component){.type = "", .pattern = "?", .content = "?", .behavior = "?"};
+    *c = (struct component){.type = "", .pattern = "?", .content = "?"};
     if (tokenizer_reader_peek(&j->r) == 'n') {
         return tokenizer_reader_skip(&j->r);
     }
@@ -65,8 +65,6 @@ static int read_component(struct tokenizer_json *j, struct component *c)
             code = read_pattern(j, c->pattern, sizeof c->pattern);
         } else if (tokenizer_json_is(key, n, "content")) {
             code = tokenizer_json_keep(j, c->content, sizeof c->content);
-        } else if (tokenizer_json_is(key, n, "behavior")) {
-            code = tokenizer_json_keep(j, c->behavior, sizeof c->behavior);
         } else if (tokenizer_json_is(key, n, "invert")) {
             code = tokenizer_reader_boolean(&j->r, &c->invert);
         } else {

@@ -4,13 +4,28 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Why the file could not be opened. SQLite tries a second time, for reading alone, and reports that
+ * attempt's errno, so the folder is asked first. */
+static int why_not_open(const char *path, int why)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? memory_string_n(path, (size_t)(slash - path) + 1) : memory_string("./");
+    if (folder && access(folder, W_OK) != 0) {
+        why = errno;
+    }
+    memory_free(folder);
+    return why;
+}
 
 int connection_error(struct connection *c, int result, struct status *st)
 {
+    int primary = result & 0xFF;
     int why = c->db ? sqlite3_system_errno(c->db) : 0;
+    why = primary == SQLITE_CANTOPEN ? why_not_open(c->path, why) : why;
     char text[128];
     const char *reason = why ? strerror_r(why, text, sizeof text) : sqlite3_errstr(result);
-    int primary = result & 0xFF;
     if (primary == SQLITE_FULL || (primary == SQLITE_IOERR && (why == ENOSPC || why == EDQUOT))) {
         return status_set(st, STATUS_IO,
                           "%s: the disk is full: free some space there or move the database to a "
@@ -107,6 +122,7 @@ int connection_set_reader(struct connection *c, struct status *st)
  * what is lost is computed again. FULL would add an fsync to every request. */
 int connection_set_writer(struct connection *c, struct status *st)
 {
+    /* Pages of 8 KiB: rows of up to 340 features lie in the tree itself, without overflow pages. */
     static const char wal[] = "PRAGMA page_size=8192; PRAGMA journal_mode=WAL";
     /* SQLite does not wait by itself when two processes make the same new file at once. */
     int result = SQLITE_BUSY;

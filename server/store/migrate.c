@@ -73,11 +73,15 @@ int migrate_check(struct connection *c, const struct migrations *m, struct statu
     int64_t application;
     int64_t version;
     int64_t objects;
-    if (connection_integer(c, sql_application, &application, st) != 0 ||
+    /* One transaction: another process may be making the file at this moment. */
+    if (connection_run(c, "BEGIN", st) != 0 ||
+        connection_integer(c, sql_application, &application, st) != 0 ||
         connection_integer(c, sql_version, &version, st) != 0 ||
         connection_integer(c, sql_objects, &objects, st) != 0) {
+        connection_rollback(c);
         return (int)st->code;
     }
+    connection_rollback(c);
     bool is_new = application == 0 && version == 0 && objects == 0;
     if (!is_new && application != MIGRATE_APPLICATION_ID) {
         return status_set(st, STATUS_INVALID,

@@ -165,6 +165,7 @@ int connection_integer(struct connection *c, const char *sql, int64_t *value, st
 int connection_prepare(struct connection *c, const char *sql, sqlite3_stmt **statement,
                        struct status *st)
 {
+    *statement = NULL;
     for (size_t i = 0; i < c->n_statements; i++) {
         if (c->statements[i].sql == sql) {
             *statement = c->statements[i].statement;

@@ -94,7 +94,7 @@ int store_source(struct store *store, int64_t model, const struct store_source *
     if (store_write_begin(store, st) != 0) {
         return (int)st->code;
     }
-    bool found;
+    bool found = false;
     int code = find_source(&store->writer, model, source, identity, &found, row, st);
     if (code == 0 && !found) {
         code = add_source(&store->writer, model, source, identity, row, st);

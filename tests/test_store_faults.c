@@ -83,8 +83,8 @@ static void takes_an_empty_file_for_a_new_database(void)
     fixture_close(&f);
 }
 
-/* Overwrites 16 bytes at a time, page after page: an error in words or the right bits, never a
- * crash. A hit inside a float cannot be seen, so OTHER is allowed; reading again must not crash. */
+/* Overwrites 16 bytes at a time, page after page: never a crash, and an error names the file. A hit
+ * inside a float cannot be seen, so any outcome of a read is allowed here. */
 static void survives_a_damaged_file(void)
 {
     struct fixture f;

@@ -40,7 +40,8 @@ int store_source(struct store *store, int64_t model, const struct store_source *
 
 /* The active features of every position of ids under the source (row ids from above), appended to
  * *rows when all n positions are there (*found), untouched otherwise. A damaged row counts as
- * absent. */
+ * absent, and so does one with an index that the source has not. A flipped bit inside a value
+ * cannot be seen. */
 int store_read_activations(struct store *store, int64_t model, int64_t source, const int32_t *ids,
                            size_t n, struct sparse *rows, bool *found, struct status *st);
 
@@ -52,7 +53,8 @@ struct store_activations {
     const struct sparse *rows; /* borrowed */
 };
 
-/* Writes all of them in one transaction; what is there already is kept as it is. */
+/* Writes all of them in one transaction, or none; n is at least 1. What is there already is kept as
+ * it is, damaged rows excepted. */
 int store_write_activations(struct store *store, int64_t model,
                             const struct store_activations *entries, size_t n_entries,
                             struct status *st);

@@ -77,12 +77,24 @@ static void fails_the_nth_allocation_and_counts(void)
     memory_free(third);
 }
 
+static void pages_are_zeroed_and_can_fail(void)
+{
+    const size_t n = (size_t)1 << 20;
+    unsigned char *pages = memory_pages(n);
+    REQUIRE(pages != NULL);
+    CHECK(pages[0] == 0 && pages[n - 1] == 0);
+    memory_free_pages(pages, n);
+    memory_free_pages(NULL, n);
+    CHECK(memory_pages(0) == NULL);
+    (void)memory_fail_after(1);
+    CHECK(memory_pages(n) == NULL);
+    (void)memory_fail_after(0);
+}
+
 static const struct test tests[] = {
-    TEST(checks_products_and_sums_for_overflow),
-    TEST(refuses_sizes_that_overflow),
-    TEST(zeroes_and_aligns),
-    TEST(a_count_of_zero_gives_a_pointer),
-    TEST(copies_strings),
+    TEST(pages_are_zeroed_and_can_fail),       TEST(checks_products_and_sums_for_overflow),
+    TEST(refuses_sizes_that_overflow),         TEST(zeroes_and_aligns),
+    TEST(a_count_of_zero_gives_a_pointer),     TEST(copies_strings),
     TEST(fails_the_nth_allocation_and_counts),
 };
 

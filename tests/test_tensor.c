@@ -161,7 +161,54 @@ static void expects_dimensions_and_a_floating_type(void)
     CHECK_STRING(st.message, "file: tensor \"w\": expected [4, 6], found no such tensor");
 }
 
+static uint64_t hash_of(const struct tensor *t)
+{
+    struct hash h = hash_start();
+    tensor_hash(t, &h);
+    return h.low;
+}
+
+static void the_hash_tells_types_shapes_and_contents_apart(void)
+{
+    static float values[1000];
+    struct tensor t = {.data = values, .dtype = DTYPE_F32, .n_dims = 2, .shape = {10, 100, 1, 1}};
+    uint64_t before = hash_of(&t);
+    CHECK(hash_of(&t) == before);
+    values[0] = 1; /* the first and the last of the samples */
+    uint64_t first = hash_of(&t);
+    values[980] = 1;
+    uint64_t last = hash_of(&t);
+    CHECK(first != before && last != first);
+    t.dtype = DTYPE_I32;
+    CHECK(hash_of(&t) != last);
+    t.dtype = DTYPE_F32;
+    t.shape[0] = 100;
+    t.shape[1] = 10;
+    CHECK(hash_of(&t) != last);
+    t = (struct tensor){.data = values, .dtype = DTYPE_F32, .n_dims = 1, .shape = {1, 1, 1, 1}};
+    before = hash_of(&t);
+    values[0] = 2;
+    CHECK(hash_of(&t) != before);
+}
+
+static void checks_the_bytes_of_a_shape_for_overflow(void)
+{
+    size_t bytes;
+    struct tensor t = {.dtype = DTYPE_F64, .n_dims = 2, .shape = {SIZE_MAX / 8, 2, 1, 1}};
+    CHECK(!tensor_checked_bytes(&t, &bytes));
+    t.shape[1] = 1;
+    CHECK(tensor_checked_bytes(&t, &bytes) && bytes == SIZE_MAX / 8 * 8);
+    t.shape[1] = 0;
+    t.shape[0] = SIZE_MAX;
+    CHECK(tensor_checked_bytes(&t, &bytes) && bytes == 0);
+    t.dtype = DTYPE_OTHER;
+    t.shape[1] = 2;
+    CHECK(!tensor_checked_bytes(&t, &bytes));
+}
+
 static const struct test tests[] = {
+    TEST(the_hash_tells_types_shapes_and_contents_apart),
+    TEST(checks_the_bytes_of_a_shape_for_overflow),
     TEST(widens_every_f16_exactly),
     TEST(widens_bf16_by_its_upper_half),
     TEST(reads_data_at_any_address),

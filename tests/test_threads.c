@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 
 #define PARTS 1000
 
@@ -92,7 +93,25 @@ static void chooses_a_count_of_its_own_for_zero(void)
     threads_destroy(NULL);
 }
 
+static void every_worker_has_scratch_memory_of_its_own(void)
+{
+    struct status st = {0};
+    struct threads *pool;
+    REQUIRE_OK(threads_create(&pool, 3, &st), st);
+    for (int w = 0; w < 3; w++) {
+        unsigned char *scratch = threads_scratch(pool, w);
+        CHECK((uintptr_t)scratch % 64 == 0);
+        scratch[0] = scratch[THREADS_SCRATCH_BYTES - 1] = (unsigned char)(w + 1);
+    }
+    for (int w = 0; w < 3; w++) {
+        const unsigned char *scratch = threads_scratch(pool, w);
+        CHECK(scratch[0] == w + 1 && scratch[THREADS_SCRATCH_BYTES - 1] == w + 1);
+    }
+    threads_destroy(pool);
+}
+
 static const struct test tests[] = {
+    TEST(every_worker_has_scratch_memory_of_its_own),
     TEST(runs_every_part_once_with_a_worker_of_its_own),
     TEST(callers_take_turns),
     TEST(chooses_a_count_of_its_own_for_zero),

@@ -164,7 +164,8 @@ bool json_integer(const cJSON *value, long long low, long long high, long long *
         return false;
     }
     double d = value->valuedouble;
-    if (!(d >= -0x1p63 && d < 0x1p63) || d != floor(d)) { /* what long long holds */
+    if (!(d >= -9223372036854775808.0 && d < 9223372036854775808.0) ||
+        d != floor(d)) { /* what long long holds */
         return false;
     }
     long long n = (long long)d;

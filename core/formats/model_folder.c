@@ -169,7 +169,7 @@ static int find_id(struct model_folder *folder, const char *given, const char *i
     if (code == STATUS_OK && !folder->id) {
         code = folder_id(folder, given, st);
     }
-    return code ? code : check_id(folder, st);
+    return code || !folder->id ? code : check_id(folder, st);
 }
 
 int model_folder_find(struct model_folder *folder, const char *path, const char *id,

@@ -59,9 +59,9 @@ static int open_shards(const char *folder, const char *const *names, size_t n,
                        struct safetensors ***shards, struct status *st)
 {
     int code = STATUS_OK;
-    *shards = memory_zalloc(n, sizeof **shards);
+    *shards = memory_zalloc(n, sizeof(void *));
     if (!*shards) {
-        return status_no_memory(st, n * sizeof **shards);
+        return status_no_memory(st, n * sizeof(void *));
     }
     for (size_t i = 0; i < n && code == STATUS_OK; i++) {
         char *path = hub_cache_join(folder, names[i]);
@@ -152,7 +152,9 @@ int model_weights_open(const char *folder, struct safetensors ***shards, size_t 
     if (has_index && code == STATUS_OK) {
         *n = index.n;
         code = open_shards(folder, index.names, index.n, shards, st);
-        code = code ? code : check_index(&index, *shards, st);
+        if (code == STATUS_OK && *shards) {
+            code = check_index(&index, *shards, st);
+        }
     } else if (!has_index && has_single) {
         *n = 1;
         code = open_shards(folder, alone, 1, shards, st);

@@ -11,9 +11,14 @@ struct cursor {
     const char *p, *end;
 };
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static void skip_space(struct cursor *c)
 {
-    while (c->p < c->end && memchr(" \t\r\n", *c->p, 4)) {
+    while (c->p < c->end && is_space(*c->p)) {
         c->p++;
     }
 }
@@ -168,7 +173,7 @@ int npy_parse(struct npy *npy, const uint8_t *bytes, size_t n, size_t size, cons
               const char *name, struct status *st)
 {
     *npy = (struct npy){.tensor = {.dtype = DTYPE_OTHER, .shape = {1, 1, 1, 1}}};
-    struct cursor c;
+    struct cursor c = {0};
     int code = find_dictionary(&c, npy, bytes, n, file, name, st);
     if (code) {
         return code;

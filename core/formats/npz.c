@@ -46,17 +46,17 @@ static int list_members(struct npz *f, struct status *st)
     return STATUS_OK;
 }
 
-static int create(struct npz **file, const char *name, struct status *st)
+static struct npz *create(const char *name)
 {
-    *file = memory_zalloc(1, sizeof **file);
-    char *path = *file ? memory_string(name) : NULL;
-    if (!path) {
-        memory_free(*file);
-        *file = NULL;
-        return status_no_memory(st, sizeof **file + strlen(name) + 1);
+    struct npz *f = memory_zalloc(1, sizeof *f);
+    char *path = memory_string(name);
+    if (!f || !path) {
+        memory_free(f);
+        memory_free(path);
+        return NULL;
     }
-    (*file)->path = path;
-    return STATUS_OK;
+    f->path = path;
+    return f;
 }
 
 static int read_members(struct npz *f, const void *bytes, size_t n, struct status *st)
@@ -68,12 +68,13 @@ static int read_members(struct npz *f, const void *bytes, size_t n, struct statu
 int npz_open_bytes(struct npz **file, const void *bytes, size_t n, const char *name,
                    struct status *st)
 {
-    int code = create(file, name, st);
-    if (code == STATUS_OK) {
-        code = read_members(*file, bytes, n, st);
+    struct npz *f = *file = create(name);
+    if (!f) {
+        return status_no_memory(st, sizeof *f);
     }
+    int code = read_members(f, bytes, n, st);
     if (code) {
-        npz_close(*file);
+        npz_close(f);
         *file = NULL;
     }
     return code;
@@ -81,15 +82,16 @@ int npz_open_bytes(struct npz **file, const void *bytes, size_t n, const char *n
 
 int npz_open(struct npz **file, const char *path, struct status *st)
 {
-    int code = create(file, path, st);
-    if (code == STATUS_OK) {
-        code = mapped_file_open(&(*file)->mapped, path, st);
+    struct npz *f = *file = create(path);
+    if (!f) {
+        return status_no_memory(st, sizeof *f);
     }
+    int code = mapped_file_open(&f->mapped, path, st);
     if (code == STATUS_OK) {
-        code = read_members(*file, (*file)->mapped.data, (*file)->mapped.size, st);
+        code = read_members(f, f->mapped.data, f->mapped.size, st);
     }
     if (code) {
-        npz_close(*file);
+        npz_close(f);
         *file = NULL;
     }
     return code;

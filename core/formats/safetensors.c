@@ -166,14 +166,14 @@ static int sort_entries(struct safetensors *f, struct status *st)
                               a->name);
         }
     }
-    f->by_name = memory_alloc(f->n, sizeof *f->by_name);
+    f->by_name = memory_alloc(f->n, sizeof(void *));
     if (!f->by_name) {
-        return status_no_memory(st, f->n * sizeof *f->by_name);
+        return status_no_memory(st, f->n * sizeof(void *));
     }
     for (size_t i = 0; i < f->n; i++) {
         f->by_name[i] = &f->entries[i];
     }
-    qsort(f->by_name, f->n, sizeof *f->by_name, by_name);
+    qsort(f->by_name, f->n, sizeof(void *), by_name);
     return STATUS_OK;
 }
 
@@ -226,7 +226,7 @@ static int parse(struct safetensors *f, const uint8_t *bytes, size_t n, struct s
     }
     if (length > SAFETENSORS_HEADER_LIMIT) {
         return status_set(st, STATUS_CORRUPT,
-                          "%s: expected a header of at most %u bytes, found %llu", f->path,
+                          "%s: expected a header of at most %zu bytes, found %llu", f->path,
                           SAFETENSORS_HEADER_LIMIT, (unsigned long long)length);
     }
     cJSON *root;
@@ -243,28 +243,29 @@ static int parse(struct safetensors *f, const uint8_t *bytes, size_t n, struct s
     return code;
 }
 
-static int create(struct safetensors **file, const char *name, struct status *st)
+static struct safetensors *create(const char *name)
 {
-    *file = memory_zalloc(1, sizeof **file);
-    char *path = *file ? memory_string(name) : NULL;
-    if (!path) {
-        memory_free(*file);
-        *file = NULL;
-        return status_no_memory(st, sizeof **file + strlen(name) + 1);
+    struct safetensors *f = memory_zalloc(1, sizeof *f);
+    char *path = memory_string(name);
+    if (!f || !path) {
+        memory_free(f);
+        memory_free(path);
+        return NULL;
     }
-    (*file)->path = path;
-    return STATUS_OK;
+    f->path = path;
+    return f;
 }
 
 int safetensors_open_bytes(struct safetensors **file, const void *bytes, size_t n, const char *name,
                            struct status *st)
 {
-    int code = create(file, name, st);
-    if (code == STATUS_OK) {
-        code = parse(*file, bytes, n, st);
+    struct safetensors *f = *file = create(name);
+    if (!f) {
+        return status_no_memory(st, sizeof *f);
     }
+    int code = parse(f, bytes, n, st);
     if (code) {
-        safetensors_close(*file);
+        safetensors_close(f);
         *file = NULL;
     }
     return code;
@@ -272,15 +273,16 @@ int safetensors_open_bytes(struct safetensors **file, const void *bytes, size_t 
 
 int safetensors_open(struct safetensors **file, const char *path, struct status *st)
 {
-    int code = create(file, path, st);
-    if (code == STATUS_OK) {
-        code = mapped_file_open(&(*file)->mapped, path, st);
+    struct safetensors *f = *file = create(path);
+    if (!f) {
+        return status_no_memory(st, sizeof *f);
     }
+    int code = mapped_file_open(&f->mapped, path, st);
     if (code == STATUS_OK) {
-        code = parse(*file, (*file)->mapped.data, (*file)->mapped.size, st);
+        code = parse(f, f->mapped.data, f->mapped.size, st);
     }
     if (code) {
-        safetensors_close(*file);
+        safetensors_close(f);
         *file = NULL;
     }
     return code;

@@ -12,7 +12,7 @@
 
 struct safetensors;
 
-#define SAFETENSORS_HEADER_LIMIT (100u * 1024 * 1024)
+#define SAFETENSORS_HEADER_LIMIT ((size_t)100 << 20)
 
 int safetensors_open(struct safetensors **file, const char *path, struct status *st);
 

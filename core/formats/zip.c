@@ -293,7 +293,7 @@ int zip_read(struct zip *zip, const void *bytes, size_t n, const char *path, str
  * that the stream ends there. */
 static bool inflate_member(z_stream *z, const struct zip_member *m, uint8_t *out, size_t want)
 {
-    uint8_t beyond;
+    uint8_t beyond = 0;
     size_t fed = 0;
     size_t done = 0;
     bool whole = want == m->size;

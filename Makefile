@@ -44,6 +44,8 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(sort $(wildcard tests/fuzz/f
 .PHONY: all demo test deps lint format check asan tsan fuzz e2e container clean help \
         unit compile_commands print-flags
 
+.SECONDARY: # objects of the tests stay for the next build
+
 all: darkmatter
 
 darkmatter: $(O)/darkmatter

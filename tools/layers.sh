@@ -13,7 +13,7 @@ BEGIN {
     door["microhttpd.h"] = "^server/http/"; door["sqlite3.h"] = "^server/store/"
     door["cjson/cJSON.h"] = "^core/base/json[.]h$"
 }
-function part(path,   p) { split(path, p, "/"); sub(/[.][ch]$/, "", p[2]); return p[1] "/" p[2] }
+function part(path,   p) { split(path, p, "/"); sub(/([.]|_.*[.])[ch]$/, "", p[2]); return p[1] "/" p[2] }
 function wrong(rule) { print file ": " include ": " rule; bad = 1 }
 {
     file = $0; sub(/:.*/, "", file)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int status_set(struct status *st, enum status_code code, const char *format, ...)
+int status_set_(struct status *st, enum status_code code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -32,11 +32,6 @@ int status_prefix(struct status *st, const char *format, ...)
         st->message[used + length] = '\0';
     }
     return (int)st->code;
-}
-
-int status_no_memory(struct status *st, unsigned long long bytes)
-{
-    return status_set(st, STATUS_MEMORY, "out of memory: %llu bytes could not be allocated", bytes);
 }
 
 void status_clear(struct status *st)

@@ -27,15 +27,26 @@ struct status {
     char message[768];
 };
 
-/* Stores code and the formatted sentence (cut at the buffer's end) and returns the code. */
-int status_set(struct status *st, enum status_code code, const char *format, ...)
+/* status_set(st, code, format, ...) stores code and the formatted sentence (cut at the buffer's end)
+ * and returns the code. A macro, so that compilers and clang-tidy see that the code returned is the
+ * one given and do not follow an error return as if it were success. */
+#define status_set(st, code, ...) status_code_(status_set_((st), (code), __VA_ARGS__), (code))
+int status_set_(struct status *st, enum status_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+static inline int status_code_(int stored, enum status_code code)
+{
+    (void)stored;
+    return (int)code;
+}
 
 /* Puts "prefix: " in front of the message that is there; returns the code that is there. */
 int status_prefix(struct status *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* STATUS_MEMORY with the number of bytes that could not be had. */
-int status_no_memory(struct status *st, unsigned long long bytes);
+static inline int status_no_memory(struct status *st, unsigned long long bytes)
+{
+    return status_set(st, STATUS_MEMORY, "out of memory: %llu bytes could not be allocated", bytes);
+}
 
 /* Forgets an earlier error. */
 void status_clear(struct status *st);

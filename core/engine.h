@@ -42,7 +42,7 @@ struct engine_options {
     void *notice_user;
 };
 
-int engine_open(struct engine **engine, const struct engine_options *options, struct status *st);
+int engine_open(struct engine **out, const struct engine_options *options, struct status *st);
 void engine_close(struct engine *engine); /* after every session; NULL is fine */
 
 const char *engine_model_id(const struct engine *engine);
@@ -114,7 +114,7 @@ int engine_read_size(const struct engine *engine, const struct engine_prompt *pr
                      const struct engine_read *read, uint64_t *bytes, struct status *st);
 void engine_read_free(struct engine_read *read);
 
-int session_create(struct session **session, struct engine *engine, struct status *st);
+int session_create(struct session **out, struct engine *engine, struct status *st);
 void session_destroy(struct session *session);
 
 /* Runs all prompts as one packed forward pass, as deep as the deepest thing that is read, and fills

@@ -27,9 +27,9 @@ struct status {
     char message[768];
 };
 
-/* status_set(st, code, format, ...) stores code and the formatted sentence (cut at the buffer's end)
- * and returns the code. A macro, so that compilers and clang-tidy see that the code returned is the
- * one given and do not follow an error return as if it were success. */
+/* status_set(st, code, format, ...) stores code and the formatted sentence (cut at the buffer's
+ * end) and returns the code. A macro, so that compilers and clang-tidy see that the code returned
+ * is the one given and do not follow an error return as if it were success. */
 #define status_set(st, code, ...) status_code_(status_set_((st), (code), __VA_ARGS__), (code))
 int status_set_(struct status *st, enum status_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

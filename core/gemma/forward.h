@@ -23,7 +23,7 @@ struct sequence {
 /* The wave of activations: scratch for one run at a time, grown to the largest batch seen. */
 struct forward;
 
-int forward_create(struct forward **forward, const struct weights *weights, struct threads *threads,
+int forward_create(struct forward **out, const struct weights *weights, struct threads *threads,
                    struct status *st);
 
 /* Runs the sequences together, as deep as the deepest tap, and fills the taps. A sequence that

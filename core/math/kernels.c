@@ -108,6 +108,7 @@ double kernel_logsumexp(const float *x, size_t n)
     for (size_t i = 0; i < n; i++) {
         sum += (double)expf(x[i] - max);
     }
+    /* cppcheck-suppress invalidFunctionArg ; n > 0, so the maximum's own term makes sum >= 1 */
     return (double)max + log(sum);
 }
 

@@ -14,7 +14,7 @@
 struct pool;
 
 /* catalogue must outlive the pool. */
-int pool_create(struct pool **pool, const struct catalogue *catalogue, uint64_t budget,
+int pool_create(struct pool **out, const struct catalogue *catalogue, uint64_t budget,
                 struct status *st);
 
 /* The SAE of that name, which stays open until pool_release. STATUS_NOT_FOUND for an unknown name.

@@ -16,7 +16,7 @@ struct http_options {
 
 /* Listens. A port in use, a host that does not resolve or is not ours: STATUS_IO with the address
  * and what to do (--port, or stop the other one). router must outlive the server. */
-int http_server_start(struct http_server **server, const struct http_options *options,
+int http_server_start(struct http_server **out, const struct http_options *options,
                       const struct router *router, struct status *st);
 
 int http_server_port(const struct http_server *server);

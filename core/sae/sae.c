@@ -1,0 +1,244 @@
+#include "core/sae/sae.h"
+
+#include "core/base/memory.h"
+#include "core/math/kernels.h"
+#include "core/sae/sae_private.h"
+
+#include <math.h>
+#include <string.h>
+
+#define NEAREST_ROWS 512 /* decoder rows to one part of the work */
+
+const struct sae_source *sae_source(const struct sae *sae)
+{
+    return sae->source;
+}
+
+struct hash sae_identity(const struct sae *sae)
+{
+    return sae->identity;
+}
+
+uint64_t sae_memory_bytes(const struct sae *sae)
+{
+    return sae->bytes;
+}
+
+void sae_release_pages(const struct sae *sae)
+{
+    sae_weights_release_pages(&sae->weights);
+}
+
+/* SAELens's layer_norm: the deviation is that of n-1 values, 1e-5 is added to it and not under the
+ * root (sae_lens/saes/sae.py, run_time_activation_ln_in). */
+static void mean_and_std(const float *x, size_t n, float *mean, float *std)
+{
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i];
+    }
+    double m = sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        squares += ((double)x[i] - m) * ((double)x[i] - m);
+    }
+    *mean = (float)m;
+    *std = n > 1 ? (float)sqrt(squares / (double)(n - 1)) : 0.0f;
+}
+
+/* |x| / sqrt(n): what constant_norm_rescale divides by. */
+static float root_mean_square(const float *x, size_t n)
+{
+    double squares = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        squares += (double)x[i] * (double)x[i];
+    }
+    return (float)sqrt(squares / (double)n);
+}
+
+void sae_prepare(const struct sae *sae, const float *x, size_t rows, float *out)
+{
+    size_t d = sae->source->d_in;
+    for (size_t r = 0; r < rows; r++) {
+        const float *in = x + r * d;
+        float *y = out + r * d;
+        float mean = 0.0f, divisor = 1.0f;
+        if (sae->config.norm == SAE_NORM_LAYER) {
+            mean_and_std(in, d, &mean, &divisor);
+            divisor += 1e-5f;
+        } else if (sae->config.norm == SAE_NORM_CONSTANT) {
+            divisor = root_mean_square(in, d);
+            divisor = divisor > 0.0f ? divisor : 1.0f; /* a row of zeros stays one */
+        }
+        for (size_t i = 0; i < d; i++) {
+            y[i] = (in[i] - mean) / divisor;
+        }
+        for (size_t i = 0; i < d && sae->config.subtracts_b_dec; i++) {
+            y[i] -= sae->b_dec[i];
+        }
+    }
+}
+
+void sae_restore(const struct sae *sae, const float *x, float *out)
+{
+    size_t n = sae->source->d_out;
+    float mean = 0.0f, factor = 1.0f;
+    if (sae->config.norm == SAE_NORM_NONE) {
+        return;
+    }
+    if (sae->config.norm == SAE_NORM_LAYER) {
+        mean_and_std(x, n, &mean, &factor);
+    } else {
+        factor = root_mean_square(x, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        out[i] = out[i] * factor + mean;
+    }
+}
+
+struct decoding {
+    const struct sae *sae;
+    const struct sparse *features;
+    const float *x;
+    float *out; /* [rows, d_out], x skip where there is one, else zeros */
+};
+
+static void decode_row(void *argument, size_t r, int worker)
+{
+    (void)worker;
+    struct decoding *d = argument;
+    const struct sae *sae = d->sae;
+    const struct sparse *f = d->features;
+    float *out = d->out + r * sae->source->d_out;
+    for (size_t i = f->start[r]; i < f->start[r + 1]; i++) {
+        uint32_t j = f->index[i];
+        float value = f->value[i];
+        if (sae->decoder_norm) {
+            if (!(sae->decoder_norm[j] > 0.0f)) {
+                continue; /* a row of zeros writes nothing */
+            }
+            value /= sae->decoder_norm[j];
+        }
+        kernel_add_row(out, value, &sae->w_dec, j);
+    }
+    for (size_t i = 0; i < sae->source->d_out; i++) {
+        out[i] += sae->b_dec[i];
+    }
+    sae_restore(sae, d->x + r * sae->source->d_in, out);
+}
+
+int sae_decode(const struct sae *sae, struct threads *threads, const struct sparse *features,
+               const float *x, float *out, struct status *st)
+{
+    const struct sae_source *source = sae->source;
+    size_t rows = features->rows;
+    size_t n = rows ? features->start[rows] : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (features->index[i] >= source->d_sae) {
+            return status_set(st, STATUS_INVALID, "%s: expected features below %zu, found %u",
+                              source->name, source->d_sae, features->index[i]);
+        }
+    }
+    if (sae->skip.n_dims && rows) {
+        kernel_matmul_columns(threads, x, rows, &sae->skip, 0, source->d_out, out, source->d_out);
+    } else {
+        memset(out, 0, rows * source->d_out * sizeof *out);
+    }
+    struct decoding decoding = {sae, features, x, out};
+    threads_run(threads, rows, decode_row, &decoding);
+    return STATUS_OK;
+}
+
+static int check_index(const struct sae *sae, size_t index, struct status *st)
+{
+    if (index < sae->source->d_sae) {
+        return STATUS_OK;
+    }
+    return status_set(st, STATUS_NOT_FOUND, "%s has features 0 to %zu, no feature %zu",
+                      sae->source->name, sae->source->d_sae - 1, index);
+}
+
+int sae_encoder_column(const struct sae *sae, size_t index, float *out, struct status *st)
+{
+    if (check_index(sae, index, st)) {
+        return (int)st->code;
+    }
+    for (size_t i = 0; i < sae->source->d_in; i++) {
+        out[i] = tensor_get(&sae->w_enc, i * sae->source->d_sae + index);
+    }
+    return STATUS_OK;
+}
+
+int sae_decoder_row(const struct sae *sae, size_t index, float *out, struct status *st)
+{
+    if (check_index(sae, index, st)) {
+        return (int)st->code;
+    }
+    tensor_widen(&sae->w_dec, index * sae->source->d_out, sae->source->d_out, out);
+    return STATUS_OK;
+}
+
+struct search {
+    const struct sae *sae;
+    const float *vector;
+    float norm;     /* of vector */
+    float *scratch; /* [workers, d_out] */
+    float *cosine;  /* [d_sae], NaN where there is none */
+};
+
+static void compare_rows(void *argument, size_t part, int worker)
+{
+    struct search *s = argument;
+    size_t d = s->sae->source->d_out, d_sae = s->sae->source->d_sae;
+    float *row = s->scratch + (size_t)worker * d;
+    size_t last = (part + 1) * NEAREST_ROWS < d_sae ? (part + 1) * NEAREST_ROWS : d_sae;
+    for (size_t j = part * NEAREST_ROWS; j < last; j++) {
+        tensor_widen(&s->sae->w_dec, j * d, d, row);
+        float norm = sqrtf(kernel_dot(row, row, d));
+        float cosine = kernel_dot(row, s->vector, d) / norm / s->norm;
+        s->cosine[j] = norm > 0.0f && isfinite(cosine) ? cosine : NAN;
+    }
+}
+
+/* Inserts into a list that falls; an equal value goes behind those that are there. */
+static void keep(uint32_t j, float value, size_t n, uint32_t *index, float *cosine, size_t *found)
+{
+    if (*found == n && !(n > 0 && value > cosine[n - 1])) {
+        return;
+    }
+    size_t at = *found < n ? (*found)++ : n - 1;
+    for (; at > 0 && cosine[at - 1] < value; at--) {
+        cosine[at] = cosine[at - 1];
+        index[at] = index[at - 1];
+    }
+    cosine[at] = value;
+    index[at] = j;
+}
+
+int sae_nearest(const struct sae *sae, struct threads *threads, const float *vector, size_t n,
+                uint32_t *index, float *cosine, size_t *found, struct status *st)
+{
+    size_t d_out = sae->source->d_out, d_sae = sae->source->d_sae;
+    struct search s = {.sae = sae, .vector = vector};
+    int code = STATUS_OK;
+    *found = 0;
+    s.norm = sqrtf(kernel_dot(vector, vector, d_out));
+    if (!(s.norm > 0.0f) || !isfinite(s.norm)) {
+        return STATUS_OK;
+    }
+    s.scratch = memory_aligned((size_t)threads_count(threads) * d_out, sizeof *s.scratch);
+    s.cosine = memory_aligned(d_sae, sizeof *s.cosine);
+    if (!s.scratch || !s.cosine) {
+        code = status_no_memory(st, d_sae * sizeof *s.cosine);
+        goto done;
+    }
+    threads_run(threads, (d_sae + NEAREST_ROWS - 1) / NEAREST_ROWS, compare_rows, &s);
+    for (size_t j = 0; j < d_sae; j++) {
+        if (!isnan(s.cosine[j])) {
+            keep((uint32_t)j, s.cosine[j], n, index, cosine, found);
+        }
+    }
+done:
+    memory_free(s.scratch);
+    memory_free(s.cosine);
+    return code;
+}

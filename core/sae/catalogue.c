@@ -5,7 +5,6 @@
 #include "core/sae/catalogue_private.h"
 #include "core/sae/sae_weights.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -21,21 +20,19 @@ const char *sae_architecture_name(enum sae_architecture architecture)
     return names[architecture];
 }
 
-int catalogue_grow(void *list, size_t n, size_t *capacity, size_t size, struct status *st)
+void *catalogue_grow(void *old, size_t n, size_t *capacity, size_t size, struct status *st)
 {
     if (n < *capacity) {
-        return STATUS_OK;
+        return old;
     }
     size_t wanted = n ? 2 * n : 16;
-    void *old;
-    memcpy(&old, list, sizeof old);
     void *bigger = memory_resize(old, wanted, size);
     if (!bigger) {
-        return status_no_memory(st, (unsigned long long)wanted * size);
+        status_no_memory(st, (unsigned long long)wanted * size);
+        return NULL;
     }
-    memcpy(list, &bigger, sizeof bigger);
     *capacity = wanted;
-    return STATUS_OK;
+    return bigger;
 }
 
 /* Messages of the readers begin with the file that they read, which lies in the folder. */
@@ -46,17 +43,20 @@ int catalogue_refuse(struct catalogue_builder *builder, const char *path, const 
         reason += strlen(path);
         reason += strspn(reason, "/: ");
     }
-    if (catalogue_grow(&builder->refusals, builder->n_refusals, &builder->capacity_refusals,
-                       sizeof *builder->refusals, st)) {
+    struct sae_refusal *list =
+        catalogue_grow(builder->refusals, builder->n_refusals, &builder->capacity_refusals,
+                       sizeof *builder->refusals, st);
+    if (!list) {
         return (int)st->code;
     }
+    builder->refusals = list;
     struct sae_refusal refusal = {memory_string(path), memory_string(reason)};
     if (!refusal.path || !refusal.reason) {
         memory_free(refusal.path);
         memory_free(refusal.reason);
         return status_no_memory(st, strlen(path) + strlen(reason) + 2);
     }
-    builder->refusals[builder->n_refusals++] = refusal;
+    list[builder->n_refusals++] = refusal;
     return STATUS_OK;
 }
 
@@ -64,84 +64,6 @@ static int refuse_errno(struct catalogue_builder *builder, const char *path, int
                         struct status *st)
 {
     return catalogue_refuse(builder, path, strerror(error), st);
-}
-
-/* The names in a folder, sorted. */
-struct names {
-    char **list;
-    size_t n, capacity;
-};
-
-static void names_free(struct names *names)
-{
-    for (size_t i = 0; i < names->n; i++) {
-        memory_free(names->list[i]);
-    }
-    memory_free(names->list);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool has(const struct names *names, const char *name)
-{
-    for (size_t i = 0; i < names->n; i++) {
-        if (strcmp(names->list[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* *error is errno where the folder cannot be read. */
-static int names_read(struct names *names, const char *path, int *error, struct status *st)
-{
-    DIR *folder = opendir(path);
-    *error = folder ? 0 : errno;
-    int code = STATUS_OK;
-    for (struct dirent *d; folder && !code && (d = readdir(folder)) != NULL;) {
-        if (d->d_name[0] == '.') {
-            continue;
-        }
-        code = catalogue_grow(&names->list, names->n, &names->capacity, sizeof *names->list, st);
-        if (!code) {
-            names->list[names->n] = memory_string(d->d_name);
-            code = names->list[names->n] ? STATUS_OK : status_no_memory(st, strlen(d->d_name) + 1);
-            names->n += code == STATUS_OK;
-        }
-    }
-    if (folder) {
-        closedir(folder);
-    }
-    if (names->n) {
-        qsort(names->list, names->n, sizeof *names->list, compare_names);
-    }
-    return code;
-}
-
-/* In a hub cache the snapshot that refs/main names goes first: where two revisions hold the same
- * SAE, the first one found is kept. */
-static void main_snapshot_first(struct names *names, const char *path)
-{
-    char *main_ref = catalogue_path_join(path, "../refs/main");
-    FILE *file = main_ref ? fopen(main_ref, "r") : NULL;
-    char hash[128] = "";
-    if (file) {
-        size_t n = fread(hash, 1, sizeof hash - 1, file);
-        hash[n] = '\0';
-        hash[strcspn(hash, " \r\n")] = '\0';
-        fclose(file);
-    }
-    memory_free(main_ref);
-    for (size_t i = 1; i < names->n; i++) {
-        if (strcmp(names->list[i], hash) == 0) {
-            char *first = names->list[i];
-            memmove(names->list + 1, names->list, i * sizeof *names->list);
-            names->list[0] = first;
-        }
-    }
 }
 
 /* A link that leads nowhere, an unfinished download: said if the file is one that is looked for. */
@@ -187,7 +109,7 @@ static bool is_folder(const char *path)
 }
 
 static int read_files(struct catalogue_builder *builder, const char *path,
-                      const struct names *names, struct status *st)
+                      const struct catalogue_folder *names, struct status *st)
 {
     bool all_usable = true;
     for (size_t i = 0; i < names->n; i++) {
@@ -200,28 +122,28 @@ static int read_files(struct catalogue_builder *builder, const char *path,
     if (!all_usable) {
         return STATUS_OK;
     }
-    bool weights = has(names, sae_weights_file(SAE_FORMAT_SAELENS));
-    if (has(names, sae_weights_file(SAE_FORMAT_SCOPE)) &&
+    bool weights = catalogue_folder_has(names, sae_weights_file(SAE_FORMAT_SAELENS));
+    if (catalogue_folder_has(names, sae_weights_file(SAE_FORMAT_SCOPE)) &&
         catalogue_read(builder, SAE_FORMAT_SCOPE, path, st)) {
         return (int)st->code;
     }
-    if (has(names, sae_weights_file(SAE_FORMAT_SCOPE2)) &&
+    if (catalogue_folder_has(names, sae_weights_file(SAE_FORMAT_SCOPE2)) &&
         catalogue_read(builder, SAE_FORMAT_SCOPE2, path, st)) {
         return (int)st->code;
     }
-    if (weights && has(names, "cfg.json")) {
+    if (weights && catalogue_folder_has(names, "cfg.json")) {
         return catalogue_read(builder, SAE_FORMAT_SAELENS, path, st);
     }
     if (weights) {
         return catalogue_refuse(builder, path, "sae_weights.safetensors without a cfg.json", st);
     }
-    if (has(names, "params_layer_0.safetensors")) {
+    if (catalogue_folder_has(names, "params_layer_0.safetensors")) {
         return catalogue_refuse(builder, path,
                                 "a crosscoder or cross-layer transcoder (clt), which spans several "
                                 "layers; not supported",
                                 st);
     }
-    if (has(names, "cfg.json")) {
+    if (catalogue_folder_has(names, "cfg.json")) {
         return catalogue_refuse(builder, path,
                                 "cfg.json without the sae_weights.safetensors of SAELens", st);
     }
@@ -238,23 +160,25 @@ static bool first_visit(struct catalogue_builder *builder, const struct stat *fo
             return false;
         }
     }
-    if (catalogue_grow(&builder->visited, builder->n_visited, &builder->capacity_visited,
-                       sizeof *builder->visited, st)) {
+    struct stat *list = catalogue_grow(builder->visited, builder->n_visited,
+                                       &builder->capacity_visited, sizeof *builder->visited, st);
+    if (!list) {
         return false;
     }
-    builder->visited[builder->n_visited++] = *folder;
+    builder->visited = list;
+    list[builder->n_visited++] = *folder;
     return true;
 }
 
 static int visit(struct catalogue_builder *builder, const char *path, int depth, struct status *st)
 {
     struct stat folder;
-    struct names names = {0};
+    struct catalogue_folder names = {0};
     int error = 0;
     if (stat(path, &folder) != 0 || !first_visit(builder, &folder, st)) {
         return (int)st->code;
     }
-    int code = names_read(&names, path, &error, st);
+    int code = catalogue_folder_read(&names, path, &error, st);
     if (!code && error) {
         code = refuse_errno(builder, path, error, st);
     }
@@ -262,7 +186,7 @@ static int visit(struct catalogue_builder *builder, const char *path, int depth,
         code = read_files(builder, path, &names, st);
     }
     if (text_ends_with(path, "/snapshots")) {
-        main_snapshot_first(&names, path);
+        catalogue_folder_main_first(&names, path);
     }
     for (size_t i = 0; i < names.n && !code; i++) {
         char *child = catalogue_path_join(path, names.list[i]);
@@ -274,34 +198,38 @@ static int visit(struct catalogue_builder *builder, const char *path, int depth,
         }
         memory_free(child);
     }
-    names_free(&names);
+    catalogue_folder_free(&names);
     return code;
 }
 
 /* Absolute, so that folder names above the given one can say what lies in it. Links in the path
  * stay: their names may be the ones that tell. */
-static int absolute(const char *folder, char **path, struct status *st)
+static char *absolute(const char *folder, struct status *st)
 {
     char here[PATH_MAX];
-    *path = NULL;
+    char *path;
     if (!is_folder(folder)) {
         int error = access(folder, F_OK) == 0 ? ENOTDIR : errno;
-        return status_set(st, error == ENOENT ? STATUS_NOT_FOUND : STATUS_IO,
-                          "%s: expected a folder with SAEs (--saes): %s", folder, strerror(error));
+        status_set(st, error == ENOENT ? STATUS_NOT_FOUND : STATUS_IO,
+                   "%s: expected a folder with SAEs (--saes): %s", folder, strerror(error));
+        return NULL;
     }
     bool plain = !strstr(folder, "./") && !text_ends_with(folder, ".");
     if (plain && folder[0] == '/') {
-        *path = memory_string(folder);
+        path = memory_string(folder);
     } else if (plain && getcwd(here, sizeof here)) {
-        *path = catalogue_path_join(here, folder);
+        path = catalogue_path_join(here, folder);
     } else {
-        *path = realpath(folder, here) ? memory_string(here) : memory_string(folder);
+        path = memory_string(realpath(folder, here) ? here : folder);
     }
-    size_t n = *path ? strlen(*path) : 0;
-    while (n > 1 && (*path)[n - 1] == '/') {
-        (*path)[--n] = '\0';
+    if (!path) {
+        status_no_memory(st, strlen(folder) + 1);
+        return NULL;
     }
-    return *path ? STATUS_OK : status_no_memory(st, strlen(folder) + 1);
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) {
+        path[n - 1] = '\0';
+    }
+    return path;
 }
 
 static int by_layer(const void *a, const void *b)
@@ -350,11 +278,8 @@ int catalogue_scan(struct catalogue *catalogue, const char *const *folders, size
     status_clear(st);
     int code = STATUS_OK;
     for (size_t i = 0; i < n_folders && !code; i++) {
-        char *path;
-        code = absolute(folders[i], &path, st);
-        if (!code) {
-            code = visit(&builder, path, 0, st);
-        }
+        char *path = absolute(folders[i], st);
+        code = path ? visit(&builder, path, 0, st) : (int)st->code;
         memory_free(path);
     }
     if (!code) {

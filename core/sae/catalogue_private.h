@@ -1,5 +1,6 @@
-/* Between the parts of the catalogue: catalogue.c walks folders, catalogue_path.c reads what a path
- * says, catalogue_read.c turns one folder into an entry, catalogue_name.c gives out the names. */
+/* Between the parts of the catalogue: catalogue.c walks folders (catalogue_folder.c lists them),
+ * catalogue_path.c reads what a path says, catalogue_read.c turns one folder into an entry,
+ * catalogue_name.c gives out the names. */
 #ifndef DM_SAE_CATALOGUE_PRIVATE_H
 #define DM_SAE_CATALOGUE_PRIVATE_H
 
@@ -53,8 +54,25 @@ struct catalogue_builder {
     size_t n_visited, capacity_visited;
 };
 
-/* Room for one more of `size` bytes at the end of *list. */
-int catalogue_grow(void *list, size_t n, size_t *capacity, size_t size, struct status *st);
+/* A list of n entries of `size` bytes with room for one more: the old one or one in its place. NULL
+ * if there is no memory; the old one is then still there. */
+void *catalogue_grow(void *old, size_t n, size_t *capacity, size_t size, struct status *st);
+
+/* The names in a folder, sorted, those with a dot in front left out. */
+struct catalogue_folder {
+    char **list;
+    size_t n, capacity;
+};
+
+/* *error is errno where the folder cannot be read. */
+int catalogue_folder_read(struct catalogue_folder *names, const char *path, int *error,
+                          struct status *st);
+bool catalogue_folder_has(const struct catalogue_folder *names, const char *name);
+
+/* For the snapshots/ of a hub cache: the one that refs/main names goes first, because where two
+ * revisions hold the same SAE the first one found is kept. */
+void catalogue_folder_main_first(struct catalogue_folder *names, const char *path);
+void catalogue_folder_free(struct catalogue_folder *names);
 
 /* The reason is cut where it begins with "path: ". */
 int catalogue_refuse(struct catalogue_builder *builder, const char *path, const char *reason,

@@ -144,7 +144,9 @@ static int read_saelens(struct catalogue_entry *e, struct sae_config *config, co
     catalogue_path_title(e->source.path, title, sizeof title);
     for (char *p = title; *p; p++) { /* names stand in URLs */
         char one[2] = {*p, '\0'};
-        *p = valid_name(one) ? *p : '-';
+        if (!valid_name(one)) {
+            *p = '-';
+        }
     }
     snprintf(e->saelens_name, sizeof e->saelens_name, "%d-%s", config->layer,
              title[0] ? title : "sae");
@@ -168,11 +170,12 @@ static void fill(struct catalogue_entry *e, const struct sae_config *config,
     snprintf(s->l0, sizeof s->l0, "%s", e->place.l0);
     sae_config_hook(s->input, s->layer, s->hook_name, sizeof s->hook_name);
     if (!e->place.width[0]) { /* as the published folders write it */
-        bool millions = s->d_sae % (1024 * 1024) == 0;
-        bool thousands = s->d_sae % 1024 == 0;
+        const size_t kilo = 1024, mega = kilo * kilo;
+        bool millions = s->d_sae % mega == 0;
+        bool thousands = s->d_sae % kilo == 0;
         snprintf(e->place.width, sizeof e->place.width, "%zu%s",
-                 millions    ? s->d_sae / (1024 * 1024)
-                 : thousands ? s->d_sae / 1024
+                 millions    ? s->d_sae / mega
+                 : thousands ? s->d_sae / kilo
                              : s->d_sae,
                  millions    ? "m"
                  : thousands ? "k"
@@ -289,12 +292,17 @@ int catalogue_read(struct catalogue_builder *builder, enum sae_format format, co
         struct status why = *st;
         status_clear(st);
         code = catalogue_refuse(builder, folder, why.message, st);
-    } else if (!code && catalogue_grow(&builder->entries, builder->n_entries,
-                                       &builder->capacity_entries, sizeof e, st) == 0) {
-        builder->entries[builder->n_entries++] = e;
-        e = (struct catalogue_entry){0};
-    } else {
-        code = (int)st->code;
+    } else if (!code) {
+        struct catalogue_entry *list =
+            catalogue_grow(builder->entries, builder->n_entries, &builder->capacity_entries,
+                           sizeof *builder->entries, st);
+        if (list) {
+            builder->entries = list;
+            list[builder->n_entries++] = e;
+            e = (struct catalogue_entry){0};
+        } else {
+            code = (int)st->code;
+        }
     }
 done:
     catalogue_entry_free(&e);

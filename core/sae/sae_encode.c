@@ -268,8 +268,11 @@ int sae_encode(const struct sae *sae, struct threads *threads, const float *x, s
     struct encoding e = {.sae = sae, .panel = panel};
     e.rows = memory_zalloc(most, sizeof *e.rows);
     const float *sae_in = prepared(sae, x, rows, &owned, st);
-    int code =
-        panel && e.rows && sae_in ? STATUS_OK : status_no_memory(st, most * PANEL * sizeof *panel);
+    int code = STATUS_OK;
+    if (!panel || !e.rows || !sae_in) {
+        code = status_no_memory(st, most * PANEL * sizeof *panel);
+        goto done;
+    }
     for (size_t row = 0; row < rows && !code; row += CHUNK) {
         size_t n = rows - row < CHUNK ? rows - row : CHUNK;
         for (e.first = 0; e.first < d_sae; e.first += PANEL) {
@@ -282,6 +285,7 @@ int sae_encode(const struct sae *sae, struct threads *threads, const float *x, s
             code = finish_row(sae, &e.rows[r], features, st);
         }
     }
+done:
     for (size_t r = 0; e.rows && r < most; r++) {
         memory_free(e.rows[r].index);
         memory_free(e.rows[r].value);

@@ -125,8 +125,8 @@ int sae_weights_sizes(struct sae_weights *weights, struct sae_config *config, st
 struct part {
     const char *name;
     struct tensor *tensor;
-    int n_dims;
     size_t shape[2];
+    int n_dims;
     bool wanted, optional;
 };
 
@@ -152,7 +152,7 @@ static int read_part(struct sae_weights *weights, const struct part *part, bool 
 static int read_threshold(struct sae_weights *weights, const struct sae_config *config, bool peek,
                           struct sae_tensors *tensors, struct status *st)
 {
-    struct part part = {"threshold", &tensors->thresh, 1, {config->d_sae, 1}, true, true};
+    struct part part = {"threshold", &tensors->thresh, {config->d_sae, 1}, 1, true, true};
     if (read_part(weights, &part, peek, tensors, st) || tensors->thresh.n_dims) {
         return (int)st->code;
     }
@@ -181,16 +181,16 @@ int sae_weights_tensors(struct sae_weights *weights, const struct sae_config *co
     bool gated = config->architecture == SAE_GATED;
     struct tensor saelens_skip = {0};
     const struct part parts[] = {
-        {"W_enc", &tensors->w_enc, 2, {d_in, d_sae}, true, false},
-        {"W_dec", &tensors->w_dec, 2, {d_sae, d_out}, true, false},
-        {"b_enc", &tensors->b_enc, 1, {d_sae, 1}, !gated, false},
-        {"b_dec", &tensors->b_dec, 1, {d_out, 1}, true, false},
-        {"b_gate", &tensors->b_gate, 1, {d_sae, 1}, gated, false},
-        {"b_mag", &tensors->b_mag, 1, {d_sae, 1}, gated, false},
-        {"r_mag", &tensors->r_mag, 1, {d_sae, 1}, gated, false},
-        {"scaling_factor", &tensors->scaling, 1, {d_sae, 1}, true, !config->scales_features},
-        {"affine_skip_connection", &tensors->skip, 2, {d_in, d_out}, config->is_transcoder, true},
-        {"W_skip", &saelens_skip, 2, {d_out, d_in}, config->is_transcoder, true},
+        {"W_enc", &tensors->w_enc, {d_in, d_sae}, 2, true, false},
+        {"W_dec", &tensors->w_dec, {d_sae, d_out}, 2, true, false},
+        {"b_enc", &tensors->b_enc, {d_sae, 1}, 1, !gated, false},
+        {"b_dec", &tensors->b_dec, {d_out, 1}, 1, true, false},
+        {"b_gate", &tensors->b_gate, {d_sae, 1}, 1, gated, false},
+        {"b_mag", &tensors->b_mag, {d_sae, 1}, 1, gated, false},
+        {"r_mag", &tensors->r_mag, {d_sae, 1}, 1, gated, false},
+        {"scaling_factor", &tensors->scaling, {d_sae, 1}, 1, true, !config->scales_features},
+        {"affine_skip_connection", &tensors->skip, {d_in, d_out}, 2, config->is_transcoder, true},
+        {"W_skip", &saelens_skip, {d_out, d_in}, 2, config->is_transcoder, true},
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (parts[i].wanted && read_part(weights, &parts[i], peek, tensors, st)) {

@@ -520,6 +520,12 @@ static void refuses_broken_links_and_truncated_files(void)
     link_to("../../blobs/gone", "x-res/layer_2/width_160/average_l0_1/params.npz");
     CHECK_REFUSED(NANO2, "a link to ../../blobs/gone, which is not there");
     tree_end();
+    tree_start();
+    put_scope2("resid_post/layer_3_width_16k_l0_small");
+    link_to("gone", "resid_post/layer_3_width_16k_l0_small/config.json");
+    link_to("gone", "a-model/config.json");
+    CHECK_REFUSED(NANO3, "a link to gone");
+    tree_end();
     for (int tenths = 0; tenths < 10; tenths++) {
         tree_start();
         copy_part(NANO2 RES, "x-res/layer_2/width_160/average_l0_1/params.npz", tenths / 10.0);

@@ -112,8 +112,12 @@ static int read_files(struct catalogue_builder *builder, const char *path,
                       const struct catalogue_folder *names, struct status *st)
 {
     bool all_usable = true;
+    bool scope2 = catalogue_folder_has(names, sae_weights_file(SAE_FORMAT_SCOPE2));
     for (size_t i = 0; i < names->n; i++) {
         bool usable;
+        if (!scope2 && strcmp(names->list[i], "config.json") == 0) {
+            continue; /* a model's */
+        }
         if (check_link(builder, path, names->list[i], &usable, st)) {
             return (int)st->code;
         }
@@ -127,8 +131,7 @@ static int read_files(struct catalogue_builder *builder, const char *path,
         catalogue_read(builder, SAE_FORMAT_SCOPE, path, st)) {
         return (int)st->code;
     }
-    if (catalogue_folder_has(names, sae_weights_file(SAE_FORMAT_SCOPE2)) &&
-        catalogue_read(builder, SAE_FORMAT_SCOPE2, path, st)) {
+    if (scope2 && catalogue_read(builder, SAE_FORMAT_SCOPE2, path, st)) {
         return (int)st->code;
     }
     if (weights && catalogue_folder_has(names, "cfg.json")) {

@@ -4,7 +4,9 @@
  *     sae_in = norm_in(x) - b_dec   (SAELens with apply_b_dec_to_input; else norm_in(x))
  *     pre    = sae_in W_enc + b_enc
  *     f      = jumprelu: pre where pre > threshold (strictly) and pre > 0, else 0
- *              standard: relu(pre);  topk: the k largest, then relu;  gated: see sae.c
+ *              standard: relu(pre);  topk: the k largest (ties: lower index), then relu
+ *              gated (arXiv 2404.16014): sae_in W_enc exp(r_mag) + b_mag where that is over 0 and
+ *              sae_in W_enc + b_gate > 0, else 0
  *     x_hat  = norm_out(f W_dec + b_dec [+ x skip])
  * Gemma Scope (arXiv 2408.05147 section 3) has no norm and subtracts no bias. docs/model.md lists
  * the formats; decoder rows are used as stored, never renormalised. */
@@ -36,7 +38,9 @@ uint64_t sae_memory_bytes(const struct sae *sae);
 /* Lets the kernel drop the mapped pages: for an SAE over the memory budget, after each use. */
 void sae_release_pages(const struct sae *sae);
 
-/* x [rows, d_in] -> out [rows, d_sae], dense, in one go. rows * d_sae floats are written. */
+/* x [rows, d_in] -> out [rows, d_sae], dense, in one go. rows * d_sae floats are written: the
+ * values that features have if they are active (gated: the magnitude; topk with
+ * rescale_acts_by_decoder_norm: times the norms of W_dec's rows). */
 int sae_pre(const struct sae *sae, struct threads *threads, const float *x, size_t rows, float *out,
             struct status *st);
 

@@ -184,11 +184,16 @@ static size_t place(const struct decimal *d, char out[NUMBER_MAX])
         memcpy(p, d->digits, (size_t)d->n);
         return (size_t)(p + d->n - out);
     }
-    for (int i = 0; i < d->n || i <= e; i++) {
-        if (i == e + 1) {
-            *p++ = '.';
-        }
-        *p++ = i < d->n ? d->digits[i] : '0';
+    int whole = d->n < e + 1 ? d->n : e + 1; /* digits before the point */
+    memcpy(p, d->digits, (size_t)whole);
+    p += whole;
+    for (int i = whole; i <= e; i++) {
+        *p++ = '0';
+    }
+    if (d->n > whole) {
+        *p++ = '.';
+        memcpy(p, d->digits + whole, (size_t)(d->n - whole));
+        p += d->n - whole;
     }
     return (size_t)(p - out);
 }

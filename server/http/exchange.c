@@ -181,8 +181,12 @@ static int hex_digit(char c)
 static const char *decode(const char *s, const char *stop, bool plus_is_space, char **out)
 {
     for (; *s && !strchr(stop, *s); s++) {
+        if (*s == '+' && plus_is_space) {
+            *(*out)++ = ' ';
+            continue;
+        }
         if (*s != '%') {
-            *(*out)++ = *s == '+' && plus_is_space ? ' ' : *s;
+            *(*out)++ = *s;
             continue;
         }
         int high = hex_digit(s[1]);

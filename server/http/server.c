@@ -49,11 +49,16 @@ static const char *find_header(const struct request *request, const char *name)
     return MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, name);
 }
 
-/* From any thread. The connection cannot be gone: a suspended one is kept until it is resumed. */
+/* From any thread. The connection cannot be gone: a suspended one is kept until it is resumed. But
+ * the request may be over before MHD_resume_connection returns, so this counts as active too: the
+ * daemon must not be stopped while a thread is in here. */
 static void wake(struct exchange *x)
 {
     struct carried *c = x->transport;
+    struct http_server *server = c->server;
+    atomic_fetch_add(&server->active, 1);
     MHD_resume_connection(c->connection);
+    atomic_fetch_sub(&server->active, 1);
 }
 
 /* The request line, before the headers and before libmicrohttpd decodes it in place. */
@@ -301,16 +306,13 @@ static int open_listener(const char *host, int port, int *fd, struct status *st)
 
 static int port_of(int fd)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } at = {.v6 = {0}};
+    struct sockaddr_storage at = {0};
     socklen_t size = sizeof at;
-    if (getsockname(fd, &at.any, &size)) {
+    if (getsockname(fd, (struct sockaddr *)&at, &size)) {
         return 0;
     }
-    return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+    return ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+                                          : ((struct sockaddr_in *)&at)->sin_port);
 }
 
 /* --- the server ----------------------------------------------------------------------------- */
@@ -347,8 +349,7 @@ int http_server_start(struct http_server **out, const struct http_options *optio
     if (!server->daemon) {
         code = status_set(st, STATUS_IO, "the HTTP server with %u threads cannot be started: %s",
                           threads, errno ? strerror(errno) : "libmicrohttpd gives no reason");
-        (void)close(fd);
-        memory_free(server);
+        memory_free(server); /* and not fd: on most of its ways out libmicrohttpd has closed it */
         return code;
     }
     *out = server;

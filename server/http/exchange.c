@@ -3,6 +3,7 @@
 #include "core/base/memory.h"
 #include "server/http/emit.h"
 #include "server/http/router.h"
+#include "server/http/target.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -140,19 +141,7 @@ cJSON *exchange_json(struct exchange *x)
 
 static const char *find_query(const struct request *request, const char *name)
 {
-    if (!request->target) {
-        return NULL;
-    }
-    const char *p = request->target + strlen(request->target) + 1;
-    const char *end = request->target + request->target_length;
-    while (p < end) {
-        const char *value = p + strlen(p) + 1;
-        if (strcmp(p, name) == 0) {
-            return value;
-        }
-        p = value + strlen(value) + 1;
-    }
-    return NULL;
+    return request->target ? target_query(request->target, request->target_length, name) : NULL;
 }
 
 void exchange_open(struct exchange *x, void *app)
@@ -168,75 +157,15 @@ void exchange_open(struct exchange *x, void *app)
     x->response.content_type = HTTP_JSON;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* Decodes s up to one of the bytes in `stop` or its end and writes it with a NUL to *out, which
- * moves on. Returns where it stopped, NULL for a bad escape. */
-static const char *decode(const char *s, const char *stop, bool plus_is_space, char **out)
-{
-    for (; *s && !strchr(stop, *s); s++) {
-        if (*s == '+' && plus_is_space) {
-            *(*out)++ = ' ';
-            continue;
-        }
-        if (*s != '%') {
-            *(*out)++ = *s;
-            continue;
-        }
-        int high = hex_digit(s[1]);
-        int low = high < 0 ? -1 : hex_digit(s[2]);
-        if (low < 0 || high + low == 0) {
-            return NULL;
-        }
-        *(*out)++ = (char)(high * 16 + low);
-        s += 2;
-    }
-    *(*out)++ = '\0';
-    return s;
-}
-
 void exchange_target(struct exchange *x, const char *target)
 {
-    if (target[0] != '/') {
-        (void)exchange_error(x, 400, "the address \"%.200s\" does not begin with /", target);
-        return;
-    }
-    /* Every '&' becomes at most the two NULs behind a name and its empty value. */
-    size_t size = 2 * strlen(target) + 3;
-    char *decoded = memory_alloc(size, 1);
-    if (!decoded) {
-        struct status st;
-        status_no_memory(&st, size);
+    struct status st;
+    struct request *request = &x->request;
+    if (target_decode(&request->target, &request->target_length, target, &st)) {
         (void)exchange_fail(x, &st);
         return;
     }
-    char *out = decoded;
-    const char *p = decode(target, "?", false, &out);
-    while (p && *p) {
-        p = decode(p + 1, "=&", true, &out);
-        if (p && *p == '=') {
-            p = decode(p + 1, "&", true, &out);
-        } else {
-            *out++ = '\0';
-        }
-    }
-    if (!p) {
-        memory_free(decoded);
-        (void)exchange_error(x, 400,
-                             "the address \"%.200s\" holds a %% that is not followed by two "
-                             "hexadecimal digits (or %%00)",
-                             target);
-        return;
-    }
-    x->request.target = decoded;
-    x->request.target_length = (size_t)(out - decoded);
-    x->request.path = decoded;
+    request->path = request->target;
 }
 
 const void *exchange_reply(const struct exchange *x, size_t *length)

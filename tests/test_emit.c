@@ -126,7 +126,7 @@ static void rounds_as_python_does(void)
     check_rounded(-0.0004, 3, "-0.0");
     check_rounded(12.3004, 3, "12.3");
     check_rounded(1e300, 3, "1e+300");
-    check_rounded(INFINITY, 3, "null");
+    check_rounded((double)INFINITY, 3, "null");
 }
 
 static void cjson_reads_what_it_writes(void)

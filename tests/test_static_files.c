@@ -224,6 +224,36 @@ static void other_methods_get_what_a_file_allows(void)
     static_files_free(files);
 }
 
+static enum http_next say_routed(struct exchange *x)
+{
+    text_string(&x->response.body, "routed");
+    return HTTP_DONE;
+}
+
+/* /{model}/{source} is a page; it must not hide /view/lab.js. */
+static void files_go_before_patterns_and_after_exact_routes(void)
+{
+    static const struct route routes[] = {{"GET", "/{model}/{source}", say_routed, ""},
+                                          {"GET", "/style.css", say_routed, ""}};
+    static const struct {
+        const char *target, *content;
+    } cases[] = {{"/view/lab.js", "export {}"}, {"/view/lab", "routed"}, {"/style.css", "routed"}};
+    struct static_files *files = load_site();
+    REQUIRE(files != NULL);
+    remove_site();
+    const struct router router = {.routes = routes, .n_routes = 2, .files = files};
+    for (size_t i = 0; i < 3; i++) {
+        struct exchange *x = exchange_run(&router, "GET", cases[i].target, NULL, NULL, 0);
+        REQUIRE(x != NULL);
+        size_t length;
+        const char *bytes = exchange_reply(x, &length);
+        CHECK(length == strlen(cases[i].content));
+        CHECK(memcmp(bytes, cases[i].content, length) == 0);
+        exchange_close(x);
+    }
+    static_files_free(files);
+}
+
 static void a_folder_that_is_not_there_is_named(void)
 {
     struct static_files *files;
@@ -267,9 +297,13 @@ static void survives_every_failing_allocation(void)
 }
 
 static const struct test tests[] = {
-    TEST(serves_files_with_their_type),        TEST(nothing_else_is_there),
-    TEST(a_known_etag_is_304_without_a_body),  TEST(other_methods_get_what_a_file_allows),
-    TEST(a_folder_that_is_not_there_is_named), TEST(refuses_a_folder_that_is_no_site),
+    TEST(serves_files_with_their_type),
+    TEST(nothing_else_is_there),
+    TEST(a_known_etag_is_304_without_a_body),
+    TEST(other_methods_get_what_a_file_allows),
+    TEST(files_go_before_patterns_and_after_exact_routes),
+    TEST(a_folder_that_is_not_there_is_named),
+    TEST(refuses_a_folder_that_is_no_site),
     TEST(survives_every_failing_allocation),
 };
 

@@ -8,9 +8,6 @@
 
 #define DIGITS 17 /* enough for every double */
 
-#define DECIMAL_MAX 40  /* bytes of the longest number that `place` writes */
-#define DECIMALS_MAX 30 /* beyond that rounding a double changes nothing that matters */
-
 /* d1.d2d3... * 10^exponent, d1 not 0 */
 struct decimal {
     bool negative;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DECIMALS_MAX 30 /* emit_rounded leaves more decimals than that as they are */
+
 /* --- structure ------------------------------------------------------------------------------ */
 
 static void before_value(struct emitter *w)
@@ -147,8 +149,6 @@ void emit_null(struct emitter *w)
 }
 
 /* --- numbers -------------------------------------------------------------------------------- */
-
-#define DECIMALS_MAX 30 /* beyond that rounding a double changes nothing that matters */
 
 /* NaN and infinity are not numbers in JSON. */
 static void write_float(struct text *out, float value)

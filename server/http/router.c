@@ -65,6 +65,11 @@ static const char *as_routed(const char *method)
     return strcmp(method, "HEAD") == 0 ? "GET" : method;
 }
 
+static bool is_pattern(const struct route *route)
+{
+    return strchr(route->pattern, '{') != NULL;
+}
+
 const struct route *router_find(const struct router *router, const char *method, const char *path,
                                 char *parameters[HTTP_PARAMETERS], bool *path_exists)
 {
@@ -79,11 +84,10 @@ const struct route *router_find(const struct router *router, const char *method,
         if (strcmp(route->method, as_routed(method)) != 0) {
             continue;
         }
-        bool exact = strchr(route->pattern, '{') == NULL;
-        if (exact || !best) {
+        if (!best || !is_pattern(route)) {
             best = route;
         }
-        if (exact) {
+        if (!is_pattern(route)) {
             break;
         }
     }
@@ -131,16 +135,21 @@ void router_refuse_body(const struct router *router, struct exchange *x)
                          router->body_limit);
 }
 
+static bool takes_file(const struct router *router, const struct exchange *x)
+{
+    return strcmp(as_routed(x->request.method), "GET") == 0 &&
+           static_files_has(router->files, x->request.path);
+}
+
 /* No route has this method and path: a static file, OPTIONS, or an error. True for a file. */
 static bool admit_unrouted(const struct router *router, struct exchange *x, bool path_exists)
 {
     const char *method = x->request.method;
     const char *path = x->request.path;
-    bool file = static_files_has(router->files, path);
-    if (file && strcmp(as_routed(method), "GET") == 0) {
+    if (takes_file(router, x)) {
         return true;
     }
-    if (!file && !path_exists) {
+    if (!path_exists && !static_files_has(router->files, path)) {
         (void)exchange_error(x, 404, "there is no %.200s here; GET /openapi.json lists what is",
                              path);
         return false;
@@ -165,10 +174,14 @@ bool router_admit(const struct router *router, struct exchange *x, uint64_t body
     bool path_exists;
     x->route = router_find(router, x->request.method, x->request.path, x->request.parameters,
                            &path_exists);
+    if (x->route && is_pattern(x->route) && takes_file(router, x)) {
+        x->route = NULL;
+        free_parameters(x->request.parameters);
+    }
     if (!x->route) {
         return admit_unrouted(router, x, path_exists);
     }
-    if (strchr(x->route->pattern, '{') && !x->request.parameters[0]) {
+    if (is_pattern(x->route) && !x->request.parameters[0]) {
         struct status st;
         status_no_memory(&st, strlen(x->request.path));
         (void)exchange_fail(x, &st);

@@ -24,7 +24,7 @@ struct router {
     size_t n_routes;
     void *app; /* handed to every exchange */
     struct guard guard;
-    const struct static_files *files; /* GETs that no route takes; may be NULL */
+    const struct static_files *files; /* GETs that no route without {names} takes; may be NULL */
     size_t body_limit;                /* bytes; more is 413 */
     /* Called once for every finished exchange (metrics, log line); may be NULL. */
     void (*finished)(struct exchange *x, size_t response_bytes);

@@ -35,7 +35,7 @@ LDFLAGS ?=
 LDLIBS  := -lmicrohttpd -lcjson -lsqlite3 -lz -ldl -lm
 
 CORE    := $(sort $(wildcard core/*.c core/*/*.c))
-SERVER  := $(sort $(filter-out server/main.c,$(wildcard server/*/*.c)))
+SERVER  := $(sort $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c)))
 OBJECTS := $(patsubst %.c,$(O)/%.o,$(CORE) $(SERVER))
 LIBRARY := $(O)/libdarkmatter.a
 TESTS   := $(patsubst tests/%.c,$(O)/tests/%,$(sort $(wildcard tests/test_*.c)))

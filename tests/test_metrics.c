@@ -1,0 +1,55 @@
+#include "server/metrics.h"
+#include "tests/test.h"
+
+static void starts_at_zero(void)
+{
+    struct metrics m;
+    struct metrics_count counts[4];
+    metrics_init(&m);
+    CHECK(atomic_load(&m.cache_hits) == 0 && atomic_load(&m.cache_misses) == 0);
+    CHECK(metrics_requests(&m, counts, 4) == 0);
+    metrics_destroy(&m);
+}
+
+static void counts_hits_misses_and_replies_by_route_and_status(void)
+{
+    struct metrics m;
+    struct metrics_count counts[4];
+    metrics_init(&m);
+    metrics_cache(&m, 3, 2);
+    metrics_cache(&m, 0, 1);
+    CHECK(atomic_load(&m.cache_hits) == 3 && atomic_load(&m.cache_misses) == 3);
+    metrics_request(&m, "/health", 200);
+    metrics_request(&m, "/health", 200);
+    metrics_request(&m, "/health", 500);
+    metrics_request(&m, NULL, 404);
+    CHECK(metrics_requests(&m, counts, 4) == 3);
+    CHECK_STRING(counts[0].route, "/health");
+    CHECK(counts[0].status == 200 && counts[0].requests == 2);
+    CHECK(counts[1].status == 500 && counts[1].requests == 1);
+    CHECK_STRING(counts[2].route, "unmatched");
+    CHECK(metrics_requests(&m, counts, 1) == 1);
+    metrics_destroy(&m);
+}
+
+static void keeps_counting_when_the_table_is_full(void)
+{
+    static struct metrics m;
+    static struct metrics_count counts[METRICS_COUNTS + 1];
+    metrics_init(&m);
+    for (int i = 0; i < METRICS_COUNTS + 10; i++) {
+        metrics_request(&m, "/v1/tokenize", i);
+    }
+    CHECK(metrics_requests(&m, counts, METRICS_COUNTS + 1) == METRICS_COUNTS);
+    CHECK(counts[METRICS_COUNTS - 1].requests == 11);
+    metrics_destroy(&m);
+}
+
+static const struct test tests[] = {TEST(starts_at_zero),
+                                    TEST(counts_hits_misses_and_replies_by_route_and_status),
+                                    TEST(keeps_counting_when_the_table_is_full)};
+
+int main(int argc, char **argv)
+{
+    return test_main(tests, TEST_COUNT(tests), argc, argv);
+}

@@ -12,7 +12,8 @@
 
 /* Made by a handler (job_create), handed to the worker by queue_push, given back through done. */
 struct job {
-    struct engine_prompt *prompts; /* owned, with ids, reads and positions */
+    struct engine_prompt *prompts; /* owned, with ids, reads and positions (all of them from
+                                      core/base/memory.h); a source's name is the catalogue's */
     size_t n_prompts;
     bool keep;          /* write READ_FEATURES results to the database */
     atomic_bool cancel; /* set by whoever no longer wants the answer */
@@ -40,7 +41,7 @@ void queue_stop(struct queue *queue);           /* push fails from now on; take 
 size_t queue_depth(const struct queue *queue);  /* jobs that wait */
 size_t queue_tokens(const struct queue *queue); /* tokens that wait */
 
-struct job *job_create(size_t n_prompts);
+struct job *job_create(size_t n_prompts); /* empty prompts, to be filled; NULL without memory */
 size_t job_tokens(const struct job *job);
 void job_free(struct job *job); /* with ids, reads and their results; NULL is fine */
 

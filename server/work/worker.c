@@ -1,0 +1,227 @@
+#include "server/work/worker.h"
+
+#include "core/base/memory.h"
+
+#include <pthread.h>
+#include <string.h>
+
+struct worker {
+    struct session *session;
+    struct store *store;
+    struct sources *sources;
+    struct queue *queue;
+    size_t budget; /* tokens of one forward pass */
+    pthread_t thread;
+};
+
+/* Runs the prompts in slices of at most `budget` tokens (a prompt longer than that alone), so that
+ * one large request needs no more scratch memory than many small ones. */
+static int trace(struct worker *worker, struct engine_prompt *prompts, size_t n,
+                 const atomic_bool *cancel, struct status *st)
+{
+    int code = STATUS_OK;
+    for (size_t begin = 0, end = 0; begin < n && !code; begin = end) {
+        size_t tokens = 0;
+        for (end = begin; end < n; end++) {
+            if (end > begin && prompts[end].n_ids > worker->budget - tokens) {
+                break;
+            }
+            tokens += prompts[end].n_ids;
+            if (tokens >= worker->budget) {
+                end++;
+                break;
+            }
+        }
+        code = engine_trace(worker->session, prompts + begin, end - begin, cancel, st);
+    }
+    return code;
+}
+
+static void run_alone(struct worker *worker, struct job *job)
+{
+    for (size_t i = 0; i < job->n_prompts; i++) {
+        for (size_t r = 0; r < job->prompts[i].n_reads; r++) {
+            engine_read_free(&job->prompts[i].reads[r]);
+        }
+    }
+    status_clear(&job->st);
+    (void)trace(worker, job->prompts, job->n_prompts, &job->cancel, &job->st);
+}
+
+/* All jobs as one pass. A job that cannot be computed must not fail its neighbours, so when the
+ * pass fails each one has a pass of its own. */
+static void run_all(struct worker *worker, struct job *jobs)
+{
+    size_t n = 0;
+    for (struct job *job = jobs; job; job = job->next) {
+        n += job->n_prompts;
+    }
+    struct engine_prompt *prompts = jobs->next ? memory_alloc(n, sizeof *prompts) : NULL;
+    struct status st = {0};
+    int code = STATUS_MEMORY;
+    if (prompts) {
+        size_t at = 0;
+        for (struct job *job = jobs; job; job = job->next) {
+            memcpy(prompts + at, job->prompts, job->n_prompts * sizeof *prompts);
+            at += job->n_prompts;
+        }
+        code = trace(worker, prompts, n, NULL, &st); /* the reads are the jobs' own */
+    }
+    memory_free(prompts);
+    for (struct job *job = jobs; job && code; job = job->next) {
+        run_alone(worker, job);
+    }
+}
+
+static size_t count_features(const struct job *job)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < job->n_prompts; i++) {
+        for (size_t r = 0; r < job->prompts[i].n_reads; r++) {
+            n += job->prompts[i].reads[r].kind == READ_FEATURES;
+        }
+    }
+    return n;
+}
+
+static bool is_kept(const struct job *job)
+{
+    return job->keep && job->st.code == STATUS_OK;
+}
+
+/* Fills one entry for each features read of the job; returns how many. */
+static int job_entries(struct worker *worker, const struct job *job,
+                       struct store_activations *entries, size_t *n, struct status *st)
+{
+    for (size_t i = 0; i < job->n_prompts; i++) {
+        const struct engine_prompt *prompt = &job->prompts[i];
+        for (size_t r = 0; r < prompt->n_reads; r++) {
+            const struct engine_read *read = &prompt->reads[r];
+            if (read->kind != READ_FEATURES) {
+                continue;
+            }
+            struct store_activations *entry = &entries[*n];
+            *entry = (struct store_activations){
+                .ids = prompt->ids, .n = prompt->n_ids, .rows = &read->features};
+            int code = sources_row(worker->sources, read->source, &entry->source, st);
+            if (code) {
+                return code;
+            }
+            (*n)++;
+        }
+    }
+    return STATUS_OK;
+}
+
+static int write_kept(struct worker *worker, const struct job *jobs, struct status *st)
+{
+    size_t capacity = 0;
+    for (const struct job *job = jobs; job; job = job->next) {
+        capacity += is_kept(job) ? count_features(job) : 0;
+    }
+    if (!capacity) {
+        return STATUS_OK;
+    }
+    struct store_activations *entries = memory_alloc(capacity, sizeof *entries);
+    if (!entries) {
+        return status_no_memory(st, capacity * sizeof *entries);
+    }
+    size_t n = 0;
+    int code = STATUS_OK;
+    for (const struct job *job = jobs; job && !code; job = job->next) {
+        code = is_kept(job) ? job_entries(worker, job, entries, &n, st) : STATUS_OK;
+    }
+    if (!code) {
+        code =
+            store_write_activations(worker->store, sources_model(worker->sources), entries, n, st);
+    }
+    memory_free(entries);
+    return code;
+}
+
+static void finish(struct job *job)
+{
+    job->next = NULL;
+    job->done(job, job->user); /* the job may be gone after this */
+}
+
+/* Hands back the jobs that nobody waits for any more; returns the others. */
+static struct job *drop_cancelled(struct job *jobs)
+{
+    struct job *first = NULL;
+    struct job **end = &first;
+    for (struct job *job = jobs, *next; job; job = next) {
+        next = job->next;
+        job->next = NULL;
+        if (atomic_load(&job->cancel)) {
+            status_set(&job->st, STATUS_CANCELLED, "nobody waits for this answer any more");
+            finish(job);
+        } else {
+            *end = job;
+            end = &job->next;
+        }
+    }
+    return first;
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    struct job *jobs;
+    while ((jobs = queue_take(worker->queue, worker->budget)) != NULL) {
+        jobs = drop_cancelled(jobs);
+        if (!jobs) {
+            continue;
+        }
+        run_all(worker, jobs);
+        struct status st = {0};
+        int code = write_kept(worker, jobs, &st);
+        for (struct job *job = jobs, *next; job; job = next) {
+            next = job->next;
+            if (code && is_kept(job)) { /* nothing that was answered may be lost: so no answer */
+                job->st = st;
+                status_prefix(&job->st, "the activations were computed but could not be kept");
+            }
+            finish(job);
+        }
+    }
+    return NULL;
+}
+
+int worker_start(struct worker **worker, struct engine *engine, struct store *store,
+                 struct sources *sources, struct queue *queue, size_t budget_tokens,
+                 struct status *st)
+{
+    struct worker *w = memory_zalloc(1, sizeof *w);
+    *worker = NULL;
+    if (!w) {
+        return status_no_memory(st, sizeof *w);
+    }
+    w->store = store;
+    w->sources = sources;
+    w->queue = queue;
+    w->budget = budget_tokens ? budget_tokens : 1;
+    int code = session_create(&w->session, engine, st);
+    if (code) {
+        memory_free(w);
+        return code;
+    }
+    int error = pthread_create(&w->thread, NULL, work, w);
+    if (error) {
+        session_destroy(w->session);
+        memory_free(w);
+        return status_set(st, STATUS_IO, "the inference worker's thread cannot be started: %s",
+                          strerror(error));
+    }
+    *worker = w;
+    return STATUS_OK;
+}
+
+void worker_join(struct worker *worker)
+{
+    if (worker) {
+        pthread_join(worker->thread, NULL);
+        session_destroy(worker->session);
+        memory_free(worker);
+    }
+}

@@ -1,0 +1,154 @@
+#include "server/work/queue.h"
+
+#include "core/base/memory.h"
+#include "tests/test.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+static struct job *job_of(size_t tokens)
+{
+    struct job *job = job_create(1);
+    if (job) {
+        job->prompts[0].ids = memory_zalloc(tokens, sizeof(int32_t));
+        job->prompts[0].n_ids = tokens;
+    }
+    return job;
+}
+
+static void free_list(struct job *job)
+{
+    while (job) {
+        struct job *next = job->next;
+        job_free(job);
+        job = next;
+    }
+}
+
+static void takes_in_order_up_to_the_budget(void)
+{
+    struct queue *q;
+    struct status st;
+    REQUIRE_OK(queue_create(&q, 100, &st), st);
+    struct job *jobs[4];
+    size_t sizes[] = {10, 20, 30, 5};
+    for (int i = 0; i < 4; i++) {
+        jobs[i] = job_of(sizes[i]);
+        CHECK(queue_push(q, jobs[i], &st) == 0);
+    }
+    CHECK(queue_depth(q) == 4 && queue_tokens(q) == 65);
+    struct job *taken = queue_take(q, 35);
+    CHECK(taken == jobs[0] && taken->next == jobs[1] && !taken->next->next);
+    CHECK(queue_depth(q) == 2 && queue_tokens(q) == 35);
+    struct job *rest = queue_take(q, 35);
+    CHECK(rest == jobs[2] && rest->next == jobs[3]);
+    CHECK(queue_depth(q) == 0 && queue_tokens(q) == 0);
+    free_list(taken);
+    free_list(rest);
+    queue_destroy(q);
+}
+
+static void takes_a_first_job_over_the_budget_alone(void)
+{
+    struct queue *q;
+    struct status st;
+    REQUIRE_OK(queue_create(&q, 100, &st), st);
+    struct job *big = job_of(50), *small = job_of(1);
+    CHECK(queue_push(q, big, &st) == 0 && queue_push(q, small, &st) == 0);
+    struct job *taken = queue_take(q, 10);
+    CHECK(taken == big && !taken->next);
+    free_list(taken);
+    free_list(queue_take(q, 10));
+    queue_destroy(q);
+}
+
+static void is_full_by_tokens_but_takes_one_job_of_any_size(void)
+{
+    struct queue *q;
+    struct status st = {0};
+    REQUIRE_OK(queue_create(&q, 10, &st), st);
+    struct job *big = job_of(50), *small = job_of(1);
+    CHECK(queue_push(q, big, &st) == 0);
+    CHECK(queue_push(q, small, &st) == STATUS_BUSY);
+    CHECK_CONTAINS(st.message, "50 tokens wait");
+    free_list(queue_take(q, 10));
+    CHECK(queue_push(q, small, &st) == 0);
+    struct job *exact = job_of(9);
+    CHECK(queue_push(q, exact, &st) == 0);
+    struct job *over = job_of(1);
+    CHECK(queue_push(q, over, &st) == STATUS_BUSY);
+    job_free(over);
+    free_list(queue_take(q, 10));
+    queue_destroy(q);
+}
+
+static void drains_and_then_ends_once_stopped(void)
+{
+    struct queue *q;
+    struct status st = {0};
+    REQUIRE_OK(queue_create(&q, 10, &st), st);
+    struct job *job = job_of(1), *late = job_of(1);
+    CHECK(queue_push(q, job, &st) == 0);
+    queue_stop(q);
+    CHECK(queue_push(q, late, &st) == STATUS_BUSY);
+    CHECK_CONTAINS(st.message, "stopping");
+    CHECK(queue_take(q, 10) == job);
+    CHECK(queue_take(q, 10) == NULL);
+    job_free(job);
+    job_free(late);
+    queue_destroy(q);
+}
+
+static void *take_one(void *queue)
+{
+    return queue_take(queue, 10);
+}
+
+static void wakes_a_taker_that_waits(void)
+{
+    struct queue *q;
+    struct status st = {0};
+    pthread_t thread;
+    void *taken = NULL;
+    REQUIRE_OK(queue_create(&q, 10, &st), st);
+    REQUIRE(pthread_create(&thread, NULL, take_one, q) == 0);
+    usleep(2000);
+    struct job *job = job_of(1);
+    CHECK(queue_push(q, job, &st) == 0);
+    pthread_join(thread, &taken);
+    CHECK(taken == job);
+    REQUIRE(pthread_create(&thread, NULL, take_one, q) == 0);
+    usleep(2000);
+    queue_stop(q);
+    pthread_join(thread, &taken);
+    CHECK(taken == NULL);
+    job_free(job);
+    queue_destroy(q);
+}
+
+static void survives_allocations_that_fail(void)
+{
+    struct queue *q;
+    struct status st = {0};
+    memory_fail_after(1);
+    CHECK(queue_create(&q, 10, &st) == STATUS_MEMORY);
+    for (long nth = 1; nth <= 2; nth++) {
+        memory_fail_after(nth);
+        CHECK(job_create(3) == NULL);
+    }
+    memory_fail_after(0);
+    job_free(NULL);
+    queue_destroy(NULL);
+}
+
+static const struct test tests[] = {TEST(takes_in_order_up_to_the_budget),
+                                    TEST(takes_a_first_job_over_the_budget_alone),
+                                    TEST(is_full_by_tokens_but_takes_one_job_of_any_size),
+                                    TEST(drains_and_then_ends_once_stopped),
+                                    TEST(wakes_a_taker_that_waits),
+                                    TEST(survives_allocations_that_fail)};
+
+int main(int argc, char **argv)
+{
+    return test_main(tests, TEST_COUNT(tests), argc, argv);
+}

@@ -1,0 +1,18 @@
+/* The handlers of /v1, for the route table (server/routes.c). */
+#ifndef DM_V1_ROUTES_H
+#define DM_V1_ROUTES_H
+
+#include "server/http/exchange.h"
+
+enum http_next tokenize(struct exchange *x);                /* POST /v1/tokenize */
+enum http_next activation_single(struct exchange *x);       /* POST /v1/activation/single */
+enum http_next activation_single_batch(struct exchange *x); /* .../single-batch */
+enum http_next activation_all(struct exchange *x);          /* .../all */
+enum http_next activation_all_batch(struct exchange *x);    /* .../all-batch */
+enum http_next activation_topk(struct exchange *x);         /* .../topk-by-token */
+enum http_next activation_topk_batch(struct exchange *x);   /* .../topk-by-token-batch */
+enum http_next activation_source(struct exchange *x);       /* .../source */
+enum http_next activation_raw(struct exchange *x);          /* .../raw */
+enum http_next activation_attention(struct exchange *x);    /* .../attention */
+
+#endif

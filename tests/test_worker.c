@@ -1,0 +1,239 @@
+#include "server/work/worker.h"
+
+#include "tests/v1.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#define SOURCE "2-gemmascope-res-2k"
+
+/* A queue that already holds the jobs when its worker starts, so that they form one batch. */
+struct bench {
+    struct v1 v;
+    struct queue *queue;
+    int n_done;
+};
+
+static bool bench_open(struct bench *b)
+{
+    struct status st;
+    if (!v1_open(&b->v, V1_DEMO)) {
+        return false;
+    }
+    b->n_done = 0;
+    return queue_create(&b->queue, 1 << 14, &st) == 0;
+}
+
+static void count_done(struct job *job, void *user)
+{
+    struct bench *b = user;
+    (void)job;
+    b->n_done++;
+}
+
+/* A job of one prompt [2, 908, id] that reads the features of a source. */
+static struct job *push(struct bench *b, const char *source, int32_t id)
+{
+    struct status st = {0};
+    struct job *job = job_create(1);
+    int32_t *ids = memory_alloc(3, sizeof *ids);
+    struct engine_read *read = memory_zalloc(1, sizeof *read);
+    if (!job || !ids || !read) {
+        return NULL;
+    }
+    ids[0] = 2;
+    ids[1] = 908;
+    ids[2] = id;
+    *read = (struct engine_read){.kind = READ_FEATURES, .source = source};
+    job->prompts[0] = (struct engine_prompt){.ids = ids, .n_ids = 3, .reads = read, .n_reads = 1};
+    job->keep = true;
+    job->done = count_done;
+    job->user = b;
+    CHECK(queue_push(b->queue, job, &st) == 0);
+    return job;
+}
+
+/* Runs what is queued to its end, at most `budget` tokens at a time, and closes the queue. */
+static void run(struct bench *b, size_t budget)
+{
+    struct app *app = &b->v.app;
+    struct worker *worker;
+    struct status st;
+    queue_stop(b->queue);
+    REQUIRE_OK(worker_start(&worker, app->engine, app->store, app->sources, b->queue, budget, &st),
+               st);
+    worker_join(worker);
+    queue_destroy(b->queue);
+    b->queue = NULL;
+}
+
+static void bench_close(struct bench *b)
+{
+    queue_destroy(b->queue);
+    v1_close(&b->v);
+}
+
+static bool is_stored(struct bench *b, const char *source, int32_t id)
+{
+    struct app *app = &b->v.app;
+    struct status st;
+    struct sparse rows = {0};
+    int32_t ids[] = {2, 908, id};
+    int64_t row;
+    bool found = false;
+    CHECK(sources_row(app->sources, source, &row, &st) == 0);
+    CHECK(store_read_activations(app->store, sources_model(app->sources), row, ids, 3, &rows,
+                                 &found, &st) == 0);
+    sparse_free(&rows);
+    return found;
+}
+
+static void runs_and_keeps_all_jobs_that_wait(void)
+{
+    struct bench b;
+    struct job *jobs[6];
+    REQUIRE(bench_open(&b));
+    for (int i = 0; i < 6; i++) {
+        /* the first two are the same */
+        jobs[i] = push(&b, i == 3 ? "3-gemmascope-res-2k" : SOURCE, i ? 99 + i : 100);
+        REQUIRE(jobs[i]);
+    }
+    run(&b, 1 << 12);
+    CHECK(b.n_done == 6);
+    for (int i = 0; i < 6; i++) {
+        CHECK(jobs[i]->st.code == 0);
+        CHECK(jobs[i]->prompts[0].reads[0].features.rows == 3);
+        CHECK(is_stored(&b, i == 3 ? "3-gemmascope-res-2k" : SOURCE, i ? 99 + i : 100));
+        job_free(jobs[i]);
+    }
+    bench_close(&b);
+}
+
+static void one_bad_job_does_not_fail_its_neighbours(void)
+{
+    struct bench b;
+    REQUIRE(bench_open(&b));
+    struct job *good = push(&b, SOURCE, 100);
+    struct job *bad = push(&b, "77-none", 101);
+    struct job *other = push(&b, SOURCE, 102);
+    REQUIRE(good && bad && other);
+    run(&b, 1 << 12);
+    CHECK(b.n_done == 3);
+    CHECK(good->st.code == 0 && other->st.code == 0 && bad->st.code != 0);
+    CHECK_CONTAINS(bad->st.message, "77-none");
+    CHECK(good->prompts[0].reads[0].features.rows == 3);
+    CHECK(is_stored(&b, SOURCE, 100) && is_stored(&b, SOURCE, 102));
+    CHECK(!is_stored(&b, SOURCE, 101));
+    job_free(good);
+    job_free(bad);
+    job_free(other);
+    bench_close(&b);
+}
+
+static void drops_a_cancelled_job_before_it_is_computed(void)
+{
+    struct bench b;
+    REQUIRE(bench_open(&b));
+    struct job *cancelled = push(&b, SOURCE, 100);
+    struct job *other = push(&b, SOURCE, 101);
+    REQUIRE(cancelled && other);
+    atomic_store(&cancelled->cancel, true);
+    uint64_t before = engine_tokens_computed(b.v.app.engine);
+    run(&b, 1 << 12);
+    CHECK(b.n_done == 2);
+    CHECK(cancelled->st.code == STATUS_CANCELLED && other->st.code == 0);
+    CHECK(engine_tokens_computed(b.v.app.engine) == before + 3);
+    CHECK(!is_stored(&b, SOURCE, 100));
+    job_free(cancelled);
+    job_free(other);
+    bench_close(&b);
+}
+
+static void cuts_a_large_job_into_slices_of_the_budget(void)
+{
+    struct bench b;
+    REQUIRE(bench_open(&b));
+    enum { PROMPTS = 7 };
+    struct job *job = job_create(PROMPTS);
+    struct status st = {0};
+    REQUIRE(job);
+    for (int i = 0; i < PROMPTS; i++) {
+        int32_t *ids = memory_alloc(3, sizeof *ids);
+        struct engine_read *read = memory_zalloc(1, sizeof *read);
+        REQUIRE(ids && read);
+        ids[0] = 2;
+        ids[1] = 908;
+        ids[2] = 200 + i;
+        *read = (struct engine_read){.kind = READ_FEATURES, .source = SOURCE};
+        job->prompts[i] =
+            (struct engine_prompt){.ids = ids, .n_ids = 3, .reads = read, .n_reads = 1};
+    }
+    job->keep = true;
+    job->done = count_done;
+    job->user = &b;
+    CHECK(queue_push(b.queue, job, &st) == 0);
+    run(&b, 7); /* two prompts of 3 fit */
+    CHECK(b.n_done == 1 && job->st.code == 0);
+    for (int i = 0; i < PROMPTS; i++) {
+        CHECK(job->prompts[i].reads[0].features.rows == 3);
+        CHECK(is_stored(&b, SOURCE, 200 + i));
+    }
+    job_free(job);
+    bench_close(&b);
+}
+
+static void does_not_keep_what_is_not_to_be_kept(void)
+{
+    struct bench b;
+    REQUIRE(bench_open(&b));
+    struct job *job = push(&b, SOURCE, 100);
+    REQUIRE(job);
+    job->keep = false;
+    run(&b, 1 << 12);
+    CHECK(job->st.code == 0 && job->prompts[0].reads[0].features.rows == 3);
+    CHECK(!is_stored(&b, SOURCE, 100));
+    job_free(job);
+    bench_close(&b);
+}
+
+/* Files may not grow any more, as on a full disk: what could not be kept is not answered. */
+static void fails_a_job_that_cannot_be_kept(void)
+{
+    struct bench b;
+    REQUIRE(bench_open(&b));
+    int64_t row;
+    struct status st;
+    REQUIRE_OK(sources_row(b.v.app.sources, SOURCE, &row, &st), st);
+    struct job *kept = push(&b, SOURCE, 100);
+    struct job *only_read = push(&b, SOURCE, 101);
+    REQUIRE(kept && only_read);
+    only_read->keep = false;
+    struct rlimit limit, none;
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    none = limit;
+    none.rlim_cur = 1;
+    signal(SIGXFSZ, SIG_IGN);
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &none) == 0);
+    run(&b, 1 << 12);
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(b.n_done == 2);
+    CHECK(kept->st.code != 0);
+    CHECK_CONTAINS(kept->st.message, "could not be kept");
+    CHECK(only_read->st.code == 0 && only_read->prompts[0].reads[0].features.rows == 3);
+    CHECK(!is_stored(&b, SOURCE, 100));
+    job_free(kept);
+    job_free(only_read);
+    bench_close(&b);
+}
+
+static const struct test tests[] = {TEST(runs_and_keeps_all_jobs_that_wait),
+                                    TEST(one_bad_job_does_not_fail_its_neighbours),
+                                    TEST(drops_a_cancelled_job_before_it_is_computed),
+                                    TEST(cuts_a_large_job_into_slices_of_the_budget),
+                                    TEST(does_not_keep_what_is_not_to_be_kept),
+                                    TEST(fails_a_job_that_cannot_be_kept)};
+
+int main(int argc, char **argv)
+{
+    return test_main(tests, TEST_COUNT(tests), argc, argv);
+}

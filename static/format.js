@@ -1,0 +1,33 @@
+// Numbers, tokens and the colour of an activation, as everywhere on the site.
+
+/** Two decimals, three where two would print 0.00. The exact number goes beside it. */
+export function short(value) {
+  if (value === 0) return '0';
+  const text = value.toFixed(2);
+  return Number(text) === 0 ? value.toFixed(3) : text;
+}
+
+/** The number exactly as the server's JSON has it. */
+export const exact = (value) => String(value);
+
+/** A token as one line of text: a leading space becomes ␣, a line break ↵. */
+export function visible(token) {
+  return token.replaceAll('\n', '↵').replaceAll('\t', '⇥').replace(/^ /, '␣');
+}
+
+/** Neuronpedia's rule: logarithmic in the share of the maximum, 0.05 for the faintest. */
+export function opacity(value, maximum) {
+  if (!(value > 5e-5) || !(maximum > 0)) return 0;
+  return Math.min(1, 0.05 + 0.95 * Math.log10(1 + (9 * value) / maximum));
+}
+
+/** Paints the element's background; `hot` lets the style sheet turn the text dark on bright emerald. */
+export function paint(element, value, maximum) {
+  const alpha = opacity(value, maximum);
+  element.style.backgroundColor = alpha ? `rgba(52, 211, 153, ${alpha.toFixed(3)})` : '';
+  element.classList.toggle('hot', alpha > 0.6);
+}
+
+export function milliseconds(ms) {
+  return ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(2)} s`;
+}

@@ -1,0 +1,255 @@
+// The prompt lab: a text in, the features of every token out. What the page shows is one state
+// (text, source, feature, marked tokens); it lives in the address, and every change asks the server.
+import { request } from './api.js';
+import * as calls from './calls.js';
+import { h } from './dom.js';
+import { labView } from './lab_view.js';
+import { EXAMPLES } from './prompt.js';
+import { catalogue } from './sources.js';
+import * as address from './state.js';
+
+const HEALTH_EVERY_MS = 2000;
+const KEYS = [['Enter', 'runs'], ['← →', 'walk the tokens'], ['Space', 'marks a token'],
+  ['Esc', 'clears the feature'], ['/', 'to the text']];
+
+const strongest = (results) => new Map(results.map(({ token_position: position, top_features: list }) => [position,
+  list.filter((one) => one.activation_value > 0)
+    .map((one) => ({ feature: one.feature_index, value: one.activation_value }))]));
+
+/** Requests by what they are for: a newer one ends the older. */
+function lanes() {
+  const open = new Map();
+  return {
+    enter(name) {
+      open.get(name)?.abort();
+      const controller = new AbortController();
+      open.set(name, controller);
+      return controller.signal;
+    },
+    clear() {
+      for (const controller of open.values()) controller.abort();
+      open.clear();
+    },
+  };
+}
+
+export function openLab(main, frame) {
+  const view = labView(main, { run: runForm, halt, choose, type, mark, unmark: () => setMarked([]) });
+  const lane = lanes();
+  let pending = 0;
+  let model = '';
+  let sources = [];
+  /** @type {address.State} */
+  let state = { text: '', source: '', feature: null, marked: [] };
+  const set = () => sources.find(({ name }) => name === state.source)?.set;
+
+  /* --- asking ------------------------------------------------------------------------------- */
+
+  const ask = ({ path, body }, signal) => request(path, body, {
+    signal, onBusy: (seconds) => view.progress.say(`The server is busy; trying again in ${seconds} s.`),
+  });
+
+  /** Shows that something is waited for until the work is done, given up or replaced. */
+  async function during(words, work) {
+    view.progress.start(words);
+    pending++;
+    try {
+      await work();
+    } finally {
+      pending--;
+      if (pending === 0) view.progress.stop();
+    }
+  }
+
+  /** Says what went wrong; a server that is away is asked again until it is back. */
+  function report(error, where, retry) {
+    if (error.name === 'AbortError') return;
+    where.say(error.message, retry && { label: 'Try again', run: retry });
+    if (error.status === 0 && retry) waitForServer(retry);
+  }
+
+  async function waitForServer(retry) {
+    const signal = lane.enter('health');
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, HEALTH_EVERY_MS));
+      if (signal.aborted) return;
+      const alive = await request('/health', undefined, { signal }).then(() => true, () => false);
+      if (alive && !signal.aborted) return void retry();
+    }
+  }
+
+  function showChoice() {
+    const url = address.link({ ...state, marked: [] }).url;
+    const commands = sources.length ? [calls.byToken(model, state), calls.wholeText(model, state, set())]
+      : [calls.tokenize(model, state)];
+    if (sources.length && state.feature !== null) commands.unshift(calls.single(model, state));
+    view.showChoice(state.feature, url, commands);
+  }
+
+  async function loadFeature() {
+    const signal = lane.enter('feature');
+    const { feature } = state;
+    showChoice();
+    if (feature === null) return view.showStrongest();
+    try {
+      const { data } = await ask(calls.single(model, state), signal);
+      view.showFeature(feature, data.activation);
+    } catch (error) {
+      if (error.name !== 'AbortError') view.showStrongest();
+      report(error, view.featureProblem, error.status === 0 ? run : null);
+    }
+  }
+
+  async function loadWholeText() {
+    const signal = lane.enter('all');
+    const { marked } = state;
+    view.showMarks(marked);
+    try {
+      const { data } = await ask(calls.wholeText(model, state, set()), signal);
+      view.showWholeText(data.activations, marked);
+    } catch (error) {
+      if (error.name !== 'AbortError') view.failWholeText(error.message);
+    }
+  }
+
+  /** First what needs the model, then what is read from the cache after it. */
+  async function loadFeatures(signal) {
+    const { data, cache, ms } = await ask(calls.byToken(model, state), signal);
+    const top = strongest(data.results);
+    state.marked = state.marked.filter((position) => top.has(position));
+    view.showTop(data.tokens, top, { cache, ms });
+    view.stale(false);
+    await Promise.all([loadFeature(), loadWholeText()]);
+  }
+
+  async function loadTokens(signal) {
+    const { data, cache, ms } = await ask(calls.tokenize(model, state), signal);
+    view.showTokens(data.token_strings, data.prepend_bos, { cache, ms });
+    view.stale(false);
+    showChoice();
+  }
+
+  function stop() {
+    lane.clear();
+    view.form.busy(false);
+  }
+
+  /** Computes and shows the state. */
+  async function run() {
+    stop();
+    view.problem.clear();
+    if (state.text === '') {
+      view.hide();
+      view.problem.say('Type a text first.');
+      return view.form.focus();
+    }
+    document.title = `${state.text.slice(0, 40)} · darkmatter`;
+    const signal = lane.enter('run');
+    view.form.busy(true);
+    view.stale(true);
+    try {
+      if (sources.length) await during('Computing features…', () => loadFeatures(signal));
+      else await during('Reading tokens…', () => loadTokens(signal));
+    } catch (error) {
+      if (error.name !== 'AbortError') view.hide();
+      report(error, view.problem, [0, 401, 500, 503].includes(error.status) ? run : null);
+    }
+    if (!signal.aborted) view.form.busy(false);
+  }
+
+  /* --- what a person does ------------------------------------------------------------------- */
+
+  function go(change, push) {
+    state = { ...state, ...change };
+    address.write(state, { push });
+  }
+
+  function runForm() {
+    const text = view.form.text();
+    if (text !== state.text) view.forget();
+    go({ text, source: view.form.source(), marked: text === state.text ? state.marked : [] }, true);
+    run();
+  }
+
+  function halt() {
+    stop();
+    view.hide();
+    view.problem.say('Stopped.', { label: 'Run again', run });
+  }
+
+  /** Choosing the chosen feature lets go of it; so does null. */
+  function choose(feature) {
+    go({ feature: feature === state.feature ? null : feature }, true);
+    during('Reading the feature…', loadFeature);
+  }
+
+  function type(text) {
+    if (!/^\d{0,9}$/.test(text)) {
+      return view.featureProblem.say(`A feature is a whole number from 0, not “${text}”.`);
+    }
+    go({ feature: text === '' ? null : Number(text) }, true);
+    during('Reading the feature…', loadFeature);
+  }
+
+  function setMarked(marked) {
+    go({ marked }, false);
+    showChoice();
+    during('Ranking the features…', loadWholeText);
+  }
+
+  function mark(position) {
+    if (!sources.length) return;
+    const others = state.marked.filter((other) => other !== position);
+    const marked = others.length < state.marked.length ? others : [...others, position].sort((a, b) => a - b);
+    setMarked(marked);
+  }
+
+  document.addEventListener('keydown', (event) => {
+    if (document.querySelector('dialog[open]')) return;
+    if (event.key === 'Escape' && state.feature !== null) choose(null);
+    else if (event.key === '/' && !event.target.closest('input, textarea, select')) {
+      event.preventDefault();
+      view.form.focus();
+    }
+  });
+
+  /* --- beginning ---------------------------------------------------------------------------- */
+
+  /** Shows a state from the address; what it leaves open is the example and the first source. */
+  function apply(wanted) {
+    const named = sources.some(({ name }) => name === wanted.source);
+    const usual = sources.find(({ site }) => site === 'residual stream') ?? sources[0];
+    state = { ...wanted, text: wanted.text ?? EXAMPLES[0], source: named ? wanted.source : usual?.name ?? '' };
+    view.form.fill(state);
+    run();
+    if (wanted.source && !named && sources.length) {
+      view.problem.say(`This server has no source “${wanted.source}”; ${state.source} is shown instead.`);
+    }
+  }
+
+  async function configure() {
+    const { data } = await request('/v1/capabilities', undefined, { signal: lane.enter('start') });
+    model = data.model;
+    sources = catalogue(data);
+    view.form.configure(sources, data.token_limit);
+    frame.model.textContent = model;
+    if (!sources.length) {
+      main.append(h('p', { class: 'muted' },
+        `${model} is served without SAEs, so there are tokens but no features; --saes FOLDER adds them.`));
+    }
+  }
+
+  async function start() {
+    view.problem.clear();
+    try {
+      await during('Waiting for the server…', configure);
+    } catch (error) {
+      return report(error, view.problem, start);
+    }
+    return apply(address.read());
+  }
+
+  address.onBack(apply);
+  frame.keys.replaceChildren(...KEYS.flatMap(([key, does]) => [h('kbd', {}, key), ` ${does}  `]));
+  start();
+}

@@ -1,0 +1,177 @@
+// What the prompt lab looks like: the parts of the page, drawn from what lab.js hands over.
+import { valueChart } from './chart.js';
+import { curlPanel } from './curl.js';
+import { h } from './dom.js';
+import { featureList } from './features.js';
+import { milliseconds, visible } from './format.js';
+import { notice, progressLine } from './progress.js';
+import { promptForm } from './prompt.js';
+import { tokenRow } from './tokens.js';
+
+/** The chosen feature: its number, to be typed or cleared, and its address. */
+function featureChooser({ onType, onClear }) {
+  const index = h('input', {
+    id: 'feature', inputmode: 'numeric', autocomplete: 'off', placeholder: 'number',
+  });
+  const clear = h('button', { type: 'button', class: 'plain', id: 'clear', title: 'Esc', onclick: onClear }, 'Clear');
+  const link = h('a', { id: 'link', title: 'The address of this feature on this text' }, 'Link');
+  const element = h('form', {
+    class: 'chooser', 'aria-label': 'Choose a feature',
+    onsubmit: (event) => {
+      event.preventDefault();
+      onType(index.value.trim());
+    },
+  }, h('label', { for: 'feature' }, 'Go to feature'), index, clear, link);
+
+  function show(feature, url) {
+    index.value = feature ?? '';
+    clear.hidden = feature === null;
+    link.hidden = feature === null;
+    link.href = url;
+  }
+  return { element, show };
+}
+
+/** @param on {run, halt, choose(feature), type(text), mark(position), unmark} */
+export function labView(main, on) {
+  const form = promptForm({ onRun: on.run, onStop: on.halt });
+  const progress = progressLine();
+  const problem = notice();
+  const featureProblem = notice();
+  const row = tokenRow({ onInspect: inspect, onMark: on.mark });
+  const chart = valueChart({ onPoint: inspect });
+  const here = featureList({ label: 'Strongest features of the token', onChoose: on.choose });
+  const all = featureList({ label: 'Strongest features of the text', onChoose: on.choose });
+  const chooser = featureChooser({ onType: on.type, onClear: () => on.choose(null) });
+  const curl = curlPanel();
+  const meta = h('p', { class: 'meta', id: 'meta' });
+  const coloured = h('p', { class: 'muted', id: 'coloured', role: 'status' });
+  const title = h('h2', {});
+  const hereTitle = h('h2', {});
+  const ranked = h('p', { class: 'muted', id: 'ranked' });
+  const unmark = h('button', { type: 'button', class: 'plain', id: 'unmark', onclick: on.unmark }, 'By maximum');
+  const features = h('div', { class: 'panels' },
+    h('section', { class: 'panel chosen', 'aria-label': 'Values along the text' },
+      h('div', { class: 'head' }, title, chooser.element), featureProblem.element, chart.element),
+    h('section', { class: 'panel', 'aria-label': 'The token’s strongest features' },
+      h('div', { class: 'head' }, hereTitle), here.element),
+    h('section', { class: 'panel', 'aria-label': 'The text’s strongest features' },
+      h('div', { class: 'head' }, h('h2', {}, 'Strongest in the text'), unmark), ranked, all.element));
+  const results = h('div', { class: 'results', hidden: true },
+    h('section', { 'aria-label': 'Tokens' },
+      h('div', { class: 'head' }, h('h2', {}, 'Tokens'), coloured, meta), row.element),
+    features, curl.element);
+  main.replaceChildren(h('h1', { class: 'unseen' }, 'Prompt lab'),
+    form.element, progress.element, problem.element, results);
+
+  let tokens = [];
+  let top = null; // position -> [{feature, value}], strongest first; null: tokens without features
+  let chosen = null;
+  let walked = null; // the token whose features are listed while none is pointed at
+
+  /** Lists the features of the token pointed at; null: of the one walked to last. */
+  function inspect(position, byFocus = false) {
+    if (!top) return;
+    if (byFocus && position !== null) walked = position;
+    const at = position ?? walked;
+    row.inspect(at);
+    chart.inspect(position);
+    hereTitle.replaceChildren('Strongest on ', h('span', { class: 'chip' }, visible(tokens[at] ?? '')),
+      h('span', { class: 'muted' }, ` ${at ?? ''}`));
+    here.show(top.get(at) ?? [], chosen);
+  }
+
+  function timing(cache, ms) {
+    meta.textContent = [cache && `cache ${cache}`, milliseconds(ms)].filter(Boolean).join(' · ');
+    meta.dataset.cache = cache ?? '';
+  }
+
+  function showTokens(list, hasBos, { cache, ms }) {
+    tokens = list;
+    top = null;
+    row.show(tokens, hasBos);
+    timing(cache, ms);
+    coloured.textContent = `${tokens.length} tokens`;
+    features.hidden = true;
+    results.hidden = false;
+  }
+
+  function showTop(list, map, { cache, ms }) {
+    tokens = list;
+    top = map;
+    row.show(tokens, !top.has(0));
+    timing(cache, ms);
+    if (!top.has(walked)) walked = top.size ? Math.max(...top.keys()) : null;
+    features.hidden = false;
+    results.hidden = false;
+    showStrongest();
+    inspect(null);
+  }
+
+  function draw(name, values, featureAt, label) {
+    row.colour(tokens, values, (position) => `feature ${featureAt(position)}`);
+    title.textContent = name;
+    chart.show(tokens, values, {
+      label, what: (position) => ` · feature ${featureAt(position)}`,
+    });
+    featureProblem.clear();
+  }
+
+  /** Colours every token by its own strongest feature. */
+  function showStrongest() {
+    const values = new Map([...top].map(([position, list]) => [position, list[0]?.value ?? 0]));
+    coloured.textContent = 'coloured by each token’s strongest feature';
+    draw('Strongest of each token', values, (position) => top.get(position)[0]?.feature,
+      'The strongest activation of each token; the numbers are in the table below');
+  }
+
+  /** Colours all tokens by one feature. The reply leaves out the BOS: its values are the last ones. */
+  function showFeature(feature, activation) {
+    const first = tokens.length - activation.values.length;
+    const values = new Map(activation.values.map((value, i) => [first + i, value]));
+    coloured.textContent = `coloured by feature ${feature}`;
+    draw(`Feature ${feature}`, values, () => feature,
+      `Feature ${feature} along the text; the numbers are in the table below`);
+    if (!(activation.max_value > 0)) featureProblem.say('Silent on this text: 0 on every token.');
+  }
+
+  /** What a choice changes at once, before its values are there. */
+  function showChoice(feature, url, commands) {
+    chosen = feature;
+    chooser.show(feature, url);
+    here.choose(feature);
+    all.choose(feature);
+    curl.show(commands);
+    featureProblem.clear();
+  }
+
+  function showMarks(marked) {
+    row.mark(marked);
+    unmark.hidden = marked.length === 0;
+    const sum = `ranked by the sum over ${marked.length} marked ${marked.length === 1 ? 'token' : 'tokens'}`;
+    ranked.textContent = marked.length ? sum : 'ranked by maximum; click tokens to rank by them';
+  }
+
+  /** rows: of /v1/activation/all; the marked tokens are shaded in their strips. */
+  function showWholeText(rows, marked) {
+    const first = Math.min(...top.keys());
+    const value = (one) => (marked.length ? one.sum_values : one.max_value);
+    all.show(rows.filter((one) => value(one) > 0).map((one) => ({
+      feature: one.index, value: value(one), token: tokens[one.max_value_index], values: one.values.slice(first),
+    })), chosen, marked.map((position) => position - first));
+  }
+
+  function failWholeText(message) {
+    all.show([], chosen);
+    ranked.textContent = message;
+  }
+
+  return {
+    form, progress, problem, featureProblem,
+    showTokens, showTop, showStrongest, showFeature, showChoice, showMarks, showWholeText, failWholeText,
+    stale: (yes) => results.classList.toggle('stale', yes),
+    hide: () => { results.hidden = true; },
+    /** Another text: the last token is the one looked at first. */
+    forget: () => { walked = null; },
+  };
+}

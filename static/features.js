@@ -35,9 +35,8 @@ export function featureList({ label, onChoose }) {
         type: 'button', class: values ? 'feature wide' : 'feature', tabindex: -1,
         'data-feature': feature, 'data-value': exact(value), title: exact(value),
         'aria-pressed': String(feature === chosen), onclick: () => onChoose(feature),
-        'aria-label': `Feature ${feature}, ${exact(value)}${token === undefined ? '' : ` on ${visible(token)}`}`,
       },
-      h('span', { class: 'index' }, String(feature)),
+      h('span', { class: 'index' }, h('span', { class: 'unseen' }, 'Feature '), String(feature)),
       values ? strip(values, marked) : bar(value, maximum),
       token === undefined ? null : h('span', { class: 'peak' }, visible(token)),
       h('span', { class: 'value' }, short(value))))));

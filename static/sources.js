@@ -21,11 +21,13 @@ function thousands(count) {
  * @returns {{name: string, layer: number, set: string, site: string, label: string}}
  */
 export function describe(name, details) {
-  const [, layer, rest] = /^(\d+)-(.*)$/.exec(name) ?? [null, '-1', name];
-  const [set, suffix = ''] = rest.split('__');
-  let site = SITES.find(([pattern]) => pattern.test(set))?.[1] ?? set;
-  if (details?.point && site !== 'transcoder') site = POINTS[details.point] ?? details.point;
-  const width = details?.d_sae ? thousands(details.d_sae) : /(?:^|-)(\d+[km])$/.exec(set)?.[1];
+  const [, layer, rest] = /^(\d+)-(.*)$/.exec(name) ?? [null, details?.layer ?? 0, name];
+  const [stem, suffix = ''] = rest.split('__');
+  const set = details?.source_set ?? stem;
+  let site = SITES.find(([pattern]) => pattern.test(stem))?.[1] ?? stem;
+  if (details?.transcoder) site = 'transcoder';
+  else if (details?.point) site = POINTS[details.point] ?? details.point;
+  const width = details?.d_sae ? thousands(details.d_sae) : /(?:^|-)(\d+[km])$/.exec(stem)?.[1];
   const parts = [`Layer ${layer}`, site];
   if (width) parts.push(`${width} features`);
   if (suffix) parts.push(suffix.replace(/^(all-)?l0-/, (_, all) => `${all ? 'all ' : ''}L0 `));

@@ -403,7 +403,7 @@ test('page: the theme follows the system until it is chosen, and the choice stay
     await page.locator('#theme').click();
     assert.equal(await page.evaluate(() => localStorage.getItem('theme')), null);
     await page.emulateMedia({ colorScheme: 'light' });
-    assert.equal(await theme(), 'light');
+    await page.waitForFunction(() => document.documentElement.dataset.theme === 'light');
   });
 });
 

@@ -11,7 +11,7 @@
 #include "server/http/exchange.h"
 #include "server/http/router.h"
 #include "server/metrics.h"
-#include "server/v1/routes.h"
+#include "server/routes.h"
 #include "server/work/worker.h"
 #include "tests/test.h"
 
@@ -26,18 +26,6 @@
 
 static const char *const v1_fixtures[] = {"gemma2-nano-bf16", "gemma2-nano-f32-sharded",
                                           "gemma3-nano-bf16", "gemma3-nano-4b-style"};
-
-static const struct route v1_routes[] = {
-    {"POST", "/v1/tokenize", tokenize, ""},
-    {"POST", "/v1/activation/single", activation_single, ""},
-    {"POST", "/v1/activation/single-batch", activation_single_batch, ""},
-    {"POST", "/v1/activation/all", activation_all, ""},
-    {"POST", "/v1/activation/all-batch", activation_all_batch, ""},
-    {"POST", "/v1/activation/topk-by-token", activation_topk, ""},
-    {"POST", "/v1/activation/topk-by-token-batch", activation_topk_batch, ""},
-    {"POST", "/v1/activation/source", activation_source, ""},
-    {"POST", "/v1/activation/raw", activation_raw, ""},
-    {"POST", "/v1/activation/attention", activation_attention, ""}};
 
 struct v1 {
     char folder[32]; /* of the database */
@@ -81,8 +69,7 @@ static inline bool v1_open(struct v1 *v, const char *folder)
     struct app *app = &v->app;
     app->metrics = &v->metrics;
     app->reply_limit = 64u << 20;
-    app->routes = v1_routes;
-    app->n_routes = TEST_COUNT(v1_routes);
+    app->routes = routes_table(&app->n_routes);
     bool ok = mkdtemp(v->folder) != NULL;
     (void)snprintf(path, sizeof path, "%s/test.db", v->folder);
     ok = ok && !engine_open(&app->engine, &options, &st) &&
@@ -99,7 +86,7 @@ static inline bool v1_open(struct v1 *v, const char *folder)
     app->token_limit = engine_config(app->engine)->max_positions;
     app->token_limit = app->token_limit < 200 ? app->token_limit : 200;
     v->router = (struct router){
-        .routes = v1_routes, .n_routes = TEST_COUNT(v1_routes), .app = app, .body_limit = 1 << 22};
+        .routes = app->routes, .n_routes = app->n_routes, .app = app, .body_limit = 1 << 22};
     return true;
 }
 

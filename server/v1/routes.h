@@ -14,5 +14,9 @@ enum http_next activation_topk_batch(struct exchange *x);   /* .../topk-by-token
 enum http_next activation_source(struct exchange *x);       /* .../source */
 enum http_next activation_raw(struct exchange *x);          /* .../raw */
 enum http_next activation_attention(struct exchange *x);    /* .../attention */
+enum http_next util_sae_vector(struct exchange *x);         /* POST /v1/util/sae-vector */
+enum http_next util_topk_cossim(struct exchange *x);        /* .../sae-topk-by-decoder-cossim */
+enum http_next trace(struct exchange *x);                   /* POST /v1/trace */
+enum http_next capabilities(struct exchange *x);            /* GET /v1/capabilities */
 
 #endif

@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 find core server -name '*.[ch]' -exec grep -HE '^[[:space:]]*#[[:space:]]*include' {} + | awk '
 BEGIN {
     n = split("core/base core/formats core/math core/gemma core/sae core/lens core/dashboard core/engine " \
-              "server/store server/http server/work server/app server/v1 server/api server/command " \
-              "server/main", order, " ")
+              "server/metrics server/store server/http server/work server/app server/v1 server/api " \
+              "server/routes server/command server/main", order, " ")
     for (i = 1; i <= n; i++) rank[order[i]] = i
     door["microhttpd.h"] = "^server/http/"; door["sqlite3.h"] = "^server/store/"
     door["cjson/cJSON.h"] = "^core/base/json[.]h$"

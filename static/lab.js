@@ -79,11 +79,11 @@ export function openLab(main, frame) {
   }
 
   function showChoice() {
-    const url = address.link({ ...state, marked: [] }).url;
+    const { url, whole } = address.link({ ...state, marked: [] });
     const commands = sources.length ? [calls.byToken(model, state), calls.wholeText(model, state, set())]
       : [calls.tokenize(model, state)];
     if (sources.length && state.feature !== null) commands.unshift(calls.single(model, state));
-    view.showChoice(state.feature, url, commands);
+    view.showChoice(state.feature, whole ? url : null, commands);
   }
 
   async function loadFeature() {

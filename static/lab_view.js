@@ -23,11 +23,12 @@ function featureChooser({ onType, onClear }) {
     },
   }, h('label', { for: 'feature' }, 'Go to feature'), index, clear, link);
 
+  /** url: null if the text is too long for an address. */
   function show(feature, url) {
     index.value = feature ?? '';
     clear.hidden = feature === null;
-    link.hidden = feature === null;
-    link.href = url;
+    link.hidden = feature === null || url === null;
+    link.href = url ?? '';
   }
   return { element, show };
 }

@@ -234,6 +234,20 @@ test('page: an empty text and one that is too long are said in words', async () 
   });
 });
 
+test('page: a text too long for an address survives a reload', async () => {
+  await withPage({ text: TEXT }, {}, async (page) => {
+    await settled(page);
+    const text = 'word '.repeat(3000);
+    await page.locator('#text').fill(text);
+    await page.locator('#text').press('Enter');
+    await message(page).waitFor();
+    assert.ok(page.url().length < 300, page.url());
+    await page.reload();
+    await message(page).waitFor();
+    assert.equal(await page.locator('#text').inputValue(), text);
+  });
+});
+
 test('page: the second run is answered from the cache and says so', async () => {
   await withPage({ text: 'A text that nobody has asked for before.' }, {}, async (page) => {
     await settled(page);

@@ -50,7 +50,8 @@ static void write_indices(struct emitter *w, const float *pattern, size_t n)
         size_t keys[KEYS_MAX];
         size_t found = largest_keys(pattern + query * n, n, keys);
         for (size_t i = 0; i < found; i++) {
-            emit_int(w, (long long)(query * n + keys[i]));
+            size_t index = query * n + keys[i];
+            emit_int(w, (long long)index);
         }
     }
     emit_end_array(w);

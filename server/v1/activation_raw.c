@@ -108,6 +108,28 @@ static void expect(struct fields *f, const char *name, const char *expected)
     }
 }
 
+/* A read for each layer that is asked for, as the handler's options; NULL if something is wrong. */
+static struct engine_read *make_reads(struct features *f, const struct gemma_config *config,
+                                      size_t *n)
+{
+    bool wanted[CONFIG_LAYERS_MAX] = {false};
+    read_layers(&f->fields, config->n_layers, wanted);
+    struct engine_read *reads = memory_zalloc(config->n_layers, sizeof *reads);
+    f->options = reads;
+    if (!reads) {
+        status_no_memory(&f->fields.st, config->n_layers * sizeof *reads);
+        return NULL;
+    }
+    for (size_t layer = 0; layer < config->n_layers; layer++) {
+        if (wanted[layer]) {
+            reads[*n].kind = READ_POINT;
+            reads[*n].point = POINT_RESID_POST;
+            reads[(*n)++].layer = (int)layer;
+        }
+    }
+    return reads;
+}
+
 enum http_next activation_raw(struct exchange *x)
 {
     struct features *f = features_create(x);
@@ -116,19 +138,11 @@ enum http_next activation_raw(struct exchange *x)
     }
     const struct app *app = x->app;
     const struct gemma_config *config = engine_config(app->engine);
-    bool wanted[CONFIG_LAYERS_MAX] = {false};
-    struct engine_read reads[CONFIG_LAYERS_MAX] = {{.kind = READ_POINT}};
     size_t n = 0;
     prompts_read_batch(&f->prompts, app, &f->fields);
     expect(&f->fields, "hook_point", "residual_stream");
     expect(&f->fields, "type", "final_output_token");
-    read_layers(&f->fields, config->n_layers, wanted);
-    for (size_t layer = 0; layer < config->n_layers; layer++) {
-        if (wanted[layer]) {
-            reads[n++] = (struct engine_read){
-                .kind = READ_POINT, .point = POINT_RESID_POST, .layer = (int)layer};
-        }
-    }
+    const struct engine_read *reads = make_reads(f, config, &n);
     if (!f->fields.st.code &&
         !reply_fits(x, (uint64_t)f->prompts.n * n * config->hidden_size * NUMBER_BYTES)) {
         return HTTP_DONE;

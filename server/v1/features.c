@@ -74,9 +74,9 @@ void features_add(struct features *features, const struct sae_source *source)
         }
     }
     size_t n = features->n_sources + 1;
-    const struct sae_source **grown = memory_resize(features->sources, n, sizeof *grown);
+    const struct sae_source **grown = memory_resize(features->sources, n, sizeof(void *));
     if (!grown) {
-        status_no_memory(&features->fields.st, n * sizeof *grown);
+        status_no_memory(&features->fields.st, n * sizeof(void *));
         return;
     }
     grown[features->n_sources] = source;

@@ -12,11 +12,11 @@ void fields_camel(const char *snake, char camel[FIELDS_NAME])
 {
     size_t n = 0;
     for (const char *s = snake; *s && n + 1 < FIELDS_NAME; s++) {
-        bool upper = *s == '_' && s[1];
-        if (upper) {
-            s++;
+        if (*s == '_' && s[1]) {
+            camel[n++] = (char)toupper((unsigned char)*++s);
+        } else {
+            camel[n++] = *s;
         }
-        camel[n++] = upper ? (char)toupper((unsigned char)*s) : *s;
     }
     camel[n] = '\0';
 }

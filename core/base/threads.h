@@ -18,7 +18,7 @@ int threads_create(struct threads **out, int count, struct status *st);
 int threads_count(const struct threads *pool);
 
 /* Scratch memory of one worker, aligned to 64 bytes: kernels widen a tile of weights here. */
-#define THREADS_SCRATCH_BYTES (4u * 1024 * 1024)
+#define THREADS_SCRATCH_BYTES ((size_t)4 << 20)
 void *threads_scratch(const struct threads *pool, int worker);
 
 /* Calls part(argument, i, worker) once for every i in 0..parts-1 and returns when all are done.

@@ -138,13 +138,12 @@ static void columns_part(void *argument, size_t part, int worker)
                          k0 == 0 ? 0.0f : 1.0f, p->y + offset, p->ldy);
             continue;
         }
-        for (size_t r = 0; r < p->rows; r++) {
-            float *y = p->y + r * p->ldy + offset;
-            if (k0 == 0) {
-                memset(y, 0, n * sizeof *y);
-            }
-            for (size_t i = 0; i < kb; i++) {
-                add_scaled(y, p->x[r * p->k + k0 + i], tile + i * ld, n);
+        for (size_t r = 0; k0 == 0 && r < p->rows; r++) {
+            memset(p->y + r * p->ldy + offset, 0, n * sizeof *p->y);
+        }
+        for (size_t i = 0; i < kb; i++) { /* each weight row is read once for all rows of x */
+            for (size_t r = 0; r < p->rows; r++) {
+                add_scaled(p->y + r * p->ldy + offset, p->x[r * p->k + k0 + i], tile + i * ld, n);
             }
         }
     }

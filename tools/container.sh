@@ -150,9 +150,10 @@ tokenizes() {
 }
 activates() {
     post /v1/activation/single '{"model": "gemma-2-demo", "source": "2-gemmascope-res-2k", "index": "140",
-        "prompt": "there is"}' >"$scratch/reply"
+        "prompt": "And there was"}' >"$scratch/reply"
     cat "$scratch/reply"
-    grep -q '^status 200$' "$scratch/reply" && grep -qE '"max_value": ?([1-9]|0\.[0-9]*[1-9])' "$scratch/reply"
+    grep -q '^status 200$' "$scratch/reply" && grep -qE '"max_value": ?8\.5' "$scratch/reply" &&
+        grep -qE '"max_value_index": ?1\b' "$scratch/reply"
 }
 not_root() { # the owner of the listening socket
     inside cat /proc/net/tcp /proc/net/tcp6 >"$scratch/tcp"
@@ -183,7 +184,7 @@ check "the image builds" build || exit
 start
 check "GET /health answers" answers_health || exit
 check "POST /v1/tokenize answers" tokenizes
-check "POST /v1/activation/single finds feature 140 in \"there is\"" activates
+check "POST /v1/activation/single finds feature 140 on \"there\"" activates
 check "the server does not run as root" not_root
 check "darkmatter health says so in the container" inside darkmatter health --port "$inner_port"
 check "the image declares its health check" declares_health

@@ -247,7 +247,7 @@ static inline struct v1_answer v1_ask_oracle(struct v1 *v, const char *fixture, 
     return a;
 }
 
-/* A source of layer L on resid_post, mlp_out or z that is not a SAELens one: NULL if none. */
+/* The deepest source that encodes the point, SAELens's left out; NULL if there is none. */
 static inline const struct sae_source *v1_source(const struct v1 *v, enum point input,
                                                  bool transcoder)
 {

@@ -22,8 +22,7 @@ __attribute__((format(printf, 2, 3))) static void notice(const struct engine_opt
     }
 }
 
-/* --- opening -------------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static uint64_t physical_memory(void)
 {
@@ -212,8 +211,7 @@ void session_destroy(struct session *s)
     }
 }
 
-/* --- tokens --------------------------------------------------------------------------------------
- */
+/* --- tokens ----------------------------------------------------------------------------------- */
 
 bool engine_has_tokenizer(const struct engine *e)
 {
@@ -274,8 +272,7 @@ bool engine_is_special(const struct engine *e, int32_t id)
     return e->tokenizer ? tokenizer_is_special(e->tokenizer, id) : id == e->config.bos_id;
 }
 
-/* --- features without a prompt -------------------------------------------------------------------
- */
+/* --- features without a prompt ---------------------------------------------------------------- */
 
 int engine_source_identity(struct engine *e, const char *source, struct hash *identity,
                            struct status *st)

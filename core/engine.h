@@ -68,8 +68,7 @@ bool engine_is_special(const struct engine *engine, int32_t id);
 int32_t
 engine_bos(const struct engine *engine); /* from the tokenizer, else config.json; -1: none */
 
-/* --- reading the model --------------------------------------------------------------------------
- */
+/* --- reading the model ------------------------------------------------------------------------ */
 
 enum read_kind {
     READ_POINT,    /* a point of the forward pass */

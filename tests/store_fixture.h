@@ -81,8 +81,7 @@ static inline void fixture_close(struct fixture *f)
     CHECK(system(command) == 0); /* NOLINT(cert-env33-c): the path is ours */
 }
 
-/* --- made-up texts and rows: all follow from the seed ------------------------------------------
- */
+/* --- made-up texts and rows: all follow from the seed ----------------------------------------- */
 
 static inline uint32_t fixture_random(uint64_t *state)
 {

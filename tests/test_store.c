@@ -239,8 +239,7 @@ static void takes_odd_names_for_files(void)
     fixture_close(&f);
 }
 
-/* --- several threads ----------------------------------------------------------------------------
- */
+/* --- several threads -------------------------------------------------------------------------- */
 
 enum { TEXTS = 400, SHARED_TOKENS = 24 };
 
@@ -344,8 +343,7 @@ static void survives_every_failing_allocation(void)
     fixture_close(&f);
 }
 
-/* --- the sample for the documentation's reader --------------------------------------------------
- */
+/* --- the sample for the documentation's reader ------------------------------------------------ */
 
 static int write_sample(const char *path)
 {

@@ -112,8 +112,7 @@ double kernel_logsumexp(const float *x, size_t n)
     return (double)max + log(sum);
 }
 
-/* --- long runs of single values, cut into parts of a fixed length -------------------------------
- */
+/* --- long runs of single values, cut into parts of a fixed length ----------------------------- */
 
 #define PART 4096
 

@@ -102,8 +102,7 @@ void options_usage(const char *command, struct text *out)
     }
 }
 
-/* --- values --------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 /* "1024", "4G", "512M", "16k" */
 static bool parse_number(const char *s, bool units, long long *out)

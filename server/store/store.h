@@ -35,8 +35,7 @@ struct store_source {
 int store_source(struct store *store, int64_t model, const struct store_source *source,
                  int64_t *row, struct status *st);
 
-/* --- the activation cache -----------------------------------------------------------------------
- */
+/* --- the activation cache --------------------------------------------------------------------- */
 
 /* The active features of every position of ids under the source (row ids from above), appended to
  * *rows when all n positions are there (*found), untouched otherwise. A damaged row counts as

@@ -12,8 +12,7 @@ static void hash_ids(const int32_t *ids, size_t n, uint8_t out[HASH_BYTES])
     hash_bytes(h, out);
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* The source's size comes along, so that no index beyond it gets out. */
 static const char sql_find_text_for_source[] =
@@ -116,8 +115,7 @@ int store_read_activations(struct store *store, int64_t model, int64_t source, c
     return code;
 }
 
-/* --- writing ------------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static const char sql_find_text[] =
     "SELECT id, ids FROM text WHERE model = :model AND hash = :hash";

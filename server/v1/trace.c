@@ -44,8 +44,7 @@ static void trace_free(void *state)
     memory_free(t);
 }
 
-/* --- the request ---------------------------------------------------------------------------------
- */
+/* --- the request ------------------------------------------------------------------------------ */
 
 static const struct {
     const char *prefix;

@@ -243,12 +243,14 @@ static int find_share(struct options *o, struct status *st)
     for (size_t i = 0; slash && i < sizeof places / sizeof places[0]; i++) {
         *slash = '\0';
         char *folder = join(self, places[i]);
-        if (folder && is_share(folder)) {
-            o->owned[0] = folder;
-            o->share = folder;
-            return STATUS_OK;
-        }
+        char clean[PATH_MAX];
+        bool found = folder && is_share(folder) && realpath(folder, clean);
         memory_free(folder);
+        if (found) {
+            o->owned[0] = memory_string(clean);
+            o->share = o->owned[0];
+            return o->share ? STATUS_OK : status_no_memory(st, PATH_MAX);
+        }
     }
     return status_set(
         st, STATUS_NOT_FOUND,

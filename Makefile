@@ -66,6 +66,9 @@ $(O)/%.o: %.c Makefile
 $(O)/tests/test_%: $(O)/tests/test_%.o $(LIBRARY)
 	$(CC) $(CFLAGS) -pthread $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ $(LDLIBS)
 
+$(O)/tests/tools/%: $(O)/tests/tools/%.o
+	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ -lz -lm
+
 # --- what people type -------------------------------------------------------------------------
 
 demo: ## install what is missing, build, serve the bundled model on http://127.0.0.1:5002 (PORT=N)

@@ -235,6 +235,26 @@ def check_flags(program):
           f"missing {sorted(flags - rows)}, unknown {sorted(rows - flags)}")
 
 
+def check_names():
+    """The points that can be read and the fields of config.json that are, in the pages about them."""
+    with open("core/gemma/point.c", encoding="utf-8") as file:
+        points = re.findall(r'^    \[POINT_\w+\] = "(\w+)"', file.read(), re.M)
+    with open("core/gemma/config.c", encoding="utf-8") as file:
+        source = file.read()
+    fields = set(re.findall(r'(?:whole|real|softcap|token_id)\(&?r, "(\w+)"', source))
+    fields |= set(re.findall(r'json_get\((?:r->object|r\.object|root|outer), "(\w+)"', source))
+    with open("docs/api.md", encoding="utf-8") as file:
+        api = set(re.findall(r"^\| `(\w+)(?:\.L)?` \| \[", file.read(), re.M))
+    with open("docs/model.md", encoding="utf-8") as file:
+        model = set(re.findall(r"`(\w+)`", file.read()))
+    check("api.md lists every point",
+          "" if points and api == set(points) else f"differ: {sorted(api ^ set(points))}")
+    check("model.md says where every point is",
+          "" if set(points) <= model else f"missing {sorted(set(points) - model)}")
+    check("model.md lists the fields of config.json",
+          "" if fields and fields <= model else f"missing {sorted(fields - model)}")
+
+
 def check_links():
     """Files that the pages point at are there."""
     for page in ("README.md", "docs/api.md", "docs/model.md", "docs/operations.md"):
@@ -260,6 +280,7 @@ def main():
         check(f"{page} has examples", "" if n else "none was found")
     check_routes(base)
     check_flags(program)
+    check_names()
     check_links()
     print(f"{passed} passed, {failed} failed")
     return failed != 0

@@ -55,7 +55,7 @@ static inline void v1_close(struct v1 *v)
 }
 
 /* A model folder with its saes/. False, with the reason printed, if it does not come up. */
-static inline bool v1_open(struct v1 *v, const char *folder)
+static inline bool v1_open_threads(struct v1 *v, const char *folder, int threads)
 {
     char saes[128], path[64];
     struct status st = {0};
@@ -64,7 +64,7 @@ static inline bool v1_open(struct v1 *v, const char *folder)
     (void)snprintf(saes, sizeof saes, "%s/saes", folder);
     const char *folders[] = {saes};
     struct engine_options options = {
-        .model = folder, .sae_folders = folders, .n_sae_folders = 1, .threads = 1};
+        .model = folder, .sae_folders = folders, .n_sae_folders = 1, .threads = threads};
     strcpy(v->folder, "/tmp/v1_XXXXXX");
     struct app *app = &v->app;
     app->metrics = &v->metrics;
@@ -90,11 +90,17 @@ static inline bool v1_open(struct v1 *v, const char *folder)
     return true;
 }
 
+static inline bool v1_open(struct v1 *v, const char *folder)
+{
+    return v1_open_threads(v, folder, 1);
+}
+
 /* One answer: status, the cache header ("" if there is none), the body as text and as a tree. */
 struct v1_answer {
     int status;
     char cache[16];
     char *text;
+    size_t length; /* of text */
     cJSON *json;
 };
 
@@ -108,6 +114,7 @@ static inline struct v1_answer v1_post(struct v1 *v, const char *path, const cha
     a.status = x->response.status;
     a.text = memory_string_n(x->response.body.data ? x->response.body.data : "",
                              x->response.body.length);
+    a.length = a.text ? x->response.body.length : 0;
     a.json = cJSON_Parse(a.text);
     for (size_t i = 0; i < x->response.n_headers; i++) {
         if (strcasecmp(x->response.headers[i].name, "X-Darkmatter-Cache") == 0) {

@@ -125,13 +125,14 @@ int weights_open(struct weights *w, const struct model_folder *folder,
             o.prefix = prefixes[i];
         }
     }
-    size_t n_gains =
+    w->n_gains =
         config->n_layers * (4 * config->hidden_size + 2 * config->head_dim) + config->hidden_size;
     w->layers = memory_zalloc(config->n_layers, sizeof *w->layers);
-    w->gains = memory_aligned(n_gains, sizeof *w->gains);
+    w->gains = memory_aligned(w->n_gains, sizeof *w->gains);
     if (!w->layers || !w->gains) {
+        int code = status_no_memory(st, w->n_gains * sizeof *w->gains);
         weights_close(w);
-        return status_no_memory(st, n_gains * sizeof *w->gains);
+        return code;
     }
     int code =
         find(&o, &w->embedding, 2, config->vocab_size, config->hidden_size, "embed_tokens.weight");
@@ -163,7 +164,7 @@ struct hash weights_identity(const struct weights *w)
     struct hash h = hash_start();
     tensor_hash(&w->embedding, &h);
     tensor_hash(&w->unembedding, &h);
-    hash_add(&h, w->final_gain, c->hidden_size * sizeof(float));
+    hash_add(&h, w->gains, w->n_gains * sizeof *w->gains); /* every norm of every layer */
     for (size_t i = 0; i < c->n_layers; i++) {
         const struct layer_weights *l = &w->layers[i];
         const struct tensor *all[] = {&l->q_proj,    &l->k_proj,  &l->v_proj,   &l->o_proj,
@@ -171,8 +172,6 @@ struct hash weights_identity(const struct weights *w)
         for (size_t j = 0; j < sizeof all / sizeof all[0]; j++) {
             tensor_hash(all[j], &h);
         }
-        hash_add(&h, l->input_gain, c->hidden_size * sizeof(float));
-        hash_add(&h, l->post_feedforward_gain, c->hidden_size * sizeof(float));
     }
     return h;
 }

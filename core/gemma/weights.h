@@ -34,7 +34,8 @@ struct weights {
     float *final_gain;                 /* [D] */
     float embed_scale;                 /* what embeddings are multiplied by */
     struct layer_weights *layers;      /* [L] */
-    float *gains;                      /* owns every gain above */
+    float *gains;                      /* [n_gains] owns every gain above */
+    size_t n_gains;
 };
 
 /* folder and config must outlive the weights. A tensor that is missing or has another shape is
@@ -43,7 +44,7 @@ int weights_open(struct weights *weights, const struct model_folder *folder,
                  const struct gemma_config *config, float embed_scale, struct status *st);
 void weights_close(struct weights *weights);
 
-/* Hash of every tensor's name, type, shape and samples of its contents. */
+/* Hash of every matrix's type, shape and samples of its contents, and of every gain. */
 struct hash weights_identity(const struct weights *weights);
 
 #endif

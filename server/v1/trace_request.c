@@ -155,15 +155,15 @@ static void read_position_list(struct trace *t, const cJSON *list)
     cJSON_ArrayForEach(item, list)
     {
         long long position;
-        if (!json_integer(item, -(1LL << 31), (1LL << 31) - 1, &position)) {
+        if (!fields_is_whole(item)) {
             status_set(&t->fields.st, STATUS_UNPROCESSABLE,
                        "positions: expected whole numbers, found %s", fields_kind(item));
             return;
         }
-        if (position < -T || position >= T) {
+        if (!json_integer(item, -T, T - 1, &position)) {
             status_set(&t->fields.st, STATUS_INVALID,
-                       "positions: expected %lld..%lld for %lld tokens, found %lld", -T, T - 1, T,
-                       position);
+                       "positions: expected %lld..%lld for %lld tokens, found %.15g", -T, T - 1, T,
+                       item->valuedouble);
             return;
         }
         t->positions[t->n_positions++] = (int32_t)(position < 0 ? position + T : position);

@@ -7,7 +7,7 @@ CC    ?= cc
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wdouble-promotion \
             -Wformat=2 -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
-            -Wpointer-arith -Wwrite-strings
+            -Wpointer-arith -Wwrite-strings -Wno-missing-field-initializers
 ifdef CI
 WARNINGS += -Werror
 endif

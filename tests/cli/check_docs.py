@@ -168,7 +168,7 @@ def run(language, text, port):
     command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(command + [text.replace("localhost:5002", f"localhost:{port}")],
-                              cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+                              cwd=folder, capture_output=True, encoding="utf-8", timeout=60, check=False)
     if done.returncode:
         raise ValueError(f"exit status {done.returncode}: {done.stderr.strip()[-300:]}")
     return done.stdout

@@ -14,6 +14,7 @@ for tool in python3 curl; do
     fi
 done
 
+export no_proxy=localhost,127.0.0.1 NO_PROXY=localhost,127.0.0.1
 folder=$(mktemp -d)
 "$program" serve --port 0 --db "$folder/docs.db" >"$folder/out" 2>"$folder/err" &
 server=$!

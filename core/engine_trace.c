@@ -312,7 +312,7 @@ static int run_model(struct trace *t, struct session *session, const atomic_bool
         tokens += t->prompts[i].n_ids;
     }
     struct taps taps = {.taps = t->taps, .n = t->n_taps};
-    int code = forward_run(session->forward, sequences, t->n_prompts, &taps, cancel, st);
+    int code = forward_run(session->forward, sequences, t->n_prompts, &taps, NULL, cancel, st);
     if (code == STATUS_OK) {
         atomic_fetch_add(&t->engine->tokens_computed, tokens);
     }

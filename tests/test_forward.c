@@ -159,7 +159,7 @@ static int run_and_compare(struct model *m, const struct oracle *o, size_t first
     struct taps taps = {.taps = all, .n = n_taps};
     struct status st = {0};
     int compared = 0;
-    if (forward_run(m->forward, sequences, n, &taps, NULL, &st)) {
+    if (forward_run(m->forward, sequences, n, &taps, NULL, NULL, &st)) {
         printf("    %s\n", st.message);
         test_failures_++;
     } else {
@@ -227,7 +227,7 @@ static void decoding_equals_prefill(void)
             struct tap tap = {.point = POINT_LOGITS, .out = whole};
             struct taps taps = {.taps = &tap, .n = 1};
             struct status st = {0};
-            REQUIRE_OK(forward_run(m.forward, &s, 1, &taps, NULL, &st), st);
+            REQUIRE_OK(forward_run(m.forward, &s, 1, &taps, NULL, NULL, &st), st);
             for (size_t step = 1; step <= 3; step += 2) {
                 struct kv_cache cache;
                 REQUIRE_OK(kv_cache_create(&cache, &m.config, p.n, &st), st);
@@ -235,7 +235,7 @@ static void decoding_equals_prefill(void)
                     size_t n = p.n - t < step ? p.n - t : step;
                     struct sequence piece = {.ids = p.ids + t, .n = n, .cache = &cache};
                     tap.out = pieces + t * V;
-                    REQUIRE_OK(forward_run(m.forward, &piece, 1, &taps, NULL, &st), st);
+                    REQUIRE_OK(forward_run(m.forward, &piece, 1, &taps, NULL, NULL, &st), st);
                 }
                 CHECK(cache.length == p.n);
                 double worst = 0;
@@ -244,7 +244,7 @@ static void decoding_equals_prefill(void)
                 }
                 CHECK_NEAR(worst, 0, 1e-4);
                 struct sequence more = {.ids = p.ids, .n = 1, .cache = &cache};
-                CHECK(forward_run(m.forward, &more, 1, &taps, NULL, &st) == STATUS_INVALID);
+                CHECK(forward_run(m.forward, &more, 1, &taps, NULL, NULL, &st) == STATUS_INVALID);
                 CHECK_CONTAINS(st.message, "positions are taken");
                 kv_cache_free(&cache);
             }
@@ -275,7 +275,7 @@ static void sums_of_the_parts_are_the_stream(void)
     struct taps taps = {.taps = all, .n = 5};
     struct sequence s = {.ids = p.ids, .n = p.n};
     struct status st = {0};
-    REQUIRE_OK(forward_run(m.forward, &s, 1, &taps, NULL, &st), st);
+    REQUIRE_OK(forward_run(m.forward, &s, 1, &taps, NULL, NULL, &st), st);
     for (size_t i = 0; i < size; i++) {
         CHECK_NEAR(x[0][i] + x[1][i], x[2][i], 0);
         CHECK_NEAR(x[2][i] + x[3][i], x[4][i], 0);
@@ -300,7 +300,7 @@ static void stops_when_cancelled(void)
     struct sequence s = {.ids = &id, .n = 1};
     struct status st = {0};
     atomic_bool cancel = true;
-    CHECK(forward_run(m.forward, &s, 1, &taps, &cancel, &st) == STATUS_CANCELLED);
+    CHECK(forward_run(m.forward, &s, 1, &taps, NULL, &cancel, &st) == STATUS_CANCELLED);
     model_close(&m);
     oracle_close(&o);
 }

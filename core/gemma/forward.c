@@ -33,7 +33,8 @@ struct forward {
     const struct sequence *sequences;
     size_t n_sequences;
     const struct taps *taps;
-    struct attention_span *spans; /* [n_sequences] */
+    const struct forward_hook *hook; /* NULL: nobody interferes */
+    struct attention_span *spans;    /* [n_sequences] */
 };
 
 int forward_create(struct forward **out, const struct weights *weights, struct threads *threads,
@@ -118,13 +119,17 @@ static int reserve_logits(struct forward *f, struct status *st)
 /* --- parts of the pass
  * ------------------------------------------------------------------------------ */
 
-/* Offers a point to the taps, sequence by sequence; x is [N, width]. */
-static void offer(const struct forward *f, enum point point, size_t layer, const float *x,
-                  size_t width)
+/* A point of the pass is reached: x is [N, width]. The hook may change it, then the taps copy it.
+ */
+static void offer(const struct forward *f, enum point point, size_t layer, float *x, size_t width)
 {
-    for (size_t s = 0; f->taps->n > 0 && s < f->n_sequences; s++) {
+    for (size_t s = 0; (f->hook || f->taps->n > 0) && s < f->n_sequences; s++) {
         const struct attention_span *span = &f->spans[s];
-        taps_offer(f->taps, point, (int)layer, s, x + span->first_row * width, span->n, width);
+        float *rows = x + span->first_row * width;
+        if (f->hook) {
+            f->hook->visit(f->hook->user, point, (int)layer, s, rows, span->n, width, span->past);
+        }
+        taps_offer(f->taps, point, (int)layer, s, rows, span->n, width);
     }
 }
 
@@ -315,8 +320,10 @@ static int lay_out(struct forward *f, size_t *rows, struct status *st)
 }
 
 int forward_run(struct forward *f, const struct sequence *sequences, size_t n_sequences,
-                const struct taps *taps, const atomic_bool *cancel, struct status *st)
+                const struct taps *taps, const struct forward_hook *hook, const atomic_bool *cancel,
+                struct status *st)
 {
+    f->hook = hook;
     f->sequences = sequences;
     f->n_sequences = n_sequences;
     f->taps = taps;

@@ -20,16 +20,27 @@ struct sequence {
     struct kv_cache *cache;
 };
 
+/* A look at, and a hand on, the rows that flow through the pass: called for every sequence at every
+ * point except scores, pattern, logits and loss, before the taps copy it. What it leaves in `rows`
+ * [n, width] is what the rest of the model reads. Row r stands at position past + r. */
+struct forward_hook {
+    void (*visit)(void *user, enum point point, int layer, size_t sequence, float *rows, size_t n,
+                  size_t width, size_t past);
+    void *user;
+};
+
 /* The wave of activations: scratch for one run at a time, grown to the largest batch seen. */
 struct forward;
 
 int forward_create(struct forward **out, const struct weights *weights, struct threads *threads,
                    struct status *st);
 
-/* Runs the sequences together, as deep as the deepest tap, and fills the taps. A sequence that
- * would not fit its cache is STATUS_INVALID; *cancel (may be NULL) is looked at between layers. */
+/* Runs the sequences together, as deep as the deepest tap, and fills the taps. hook
+ * may be NULL. A sequence that would not fit its cache is STATUS_INVALID; *cancel (may be NULL) is
+ * looked at between layers. */
 int forward_run(struct forward *forward, const struct sequence *sequences, size_t n_sequences,
-                const struct taps *taps, const atomic_bool *cancel, struct status *st);
+                const struct taps *taps, const struct forward_hook *hook, const atomic_bool *cancel,
+                struct status *st);
 
 void forward_destroy(struct forward *forward); /* NULL is fine */
 

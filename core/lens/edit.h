@@ -1,0 +1,79 @@
+/* Edits of the forward pass: what steering, trace, lens and attribution do to the rows on their
+ * way.
+ *
+ * h is a row of the site, v = W_dec[index] as stored, u = v / |v|, c = strength, f the SAE's
+ * activations of h (of the transcoder's own input, for a transcoder, whose edits act on mlp_out):
+ *     ADD         h + c v            (unit: h + c u);  with a vector: the same with the given
+ * vector ORTHOGONAL  h + (c - 1)(h . u) u CAP         h + (min(h . u, c) - h . u) u CLAMP       h +
+ * sum (value_j - f_j) v_j, all f from one encoding of h: the SAE's error stays SET         h[dim] =
+ * value ZERO        0 SPLICE      the reconstruction, no error term ERROR_ONLY  h minus the
+ * reconstruction Edits at one site act one after the other, each on the result of the one before
+ * (docs/api.md, "edits"; tests/fixtures/oracle/README.md, section d). */
+#ifndef DM_LENS_EDIT_H
+#define DM_LENS_EDIT_H
+
+#include "core/gemma/forward.h"
+#include "core/sae/pool.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum edit_type {
+    EDIT_ADD,
+    EDIT_ORTHOGONAL,
+    EDIT_CAP,
+    EDIT_CLAMP, /* ablate is a clamp to 0 */
+    EDIT_SET,
+    EDIT_ZERO,
+    EDIT_SPLICE,
+    EDIT_ERROR_ONLY
+};
+
+enum edit_where { EDIT_ALL, EDIT_PROMPT, EDIT_GENERATED, EDIT_LAST, EDIT_POSITIONS };
+
+struct edit {
+    enum edit_type type;
+    const char *source; /* a name of the catalogue: its output site; NULL: point and layer */
+    enum point point;   /* without a source */
+    int layer;
+    const uint32_t *indices; /* CLAMP: [n]; ADD, ORTHOGONAL, CAP with a source: the one at [0] */
+    const float *values;     /* CLAMP: [n] */
+    size_t n;
+    const float *vector; /* ADD, ORTHOGONAL, CAP without a source: [n_vector] */
+    size_t n_vector;
+    float strength; /* c */
+    bool unit;      /* ADD */
+    size_t dim;     /* SET */
+    float value;    /* SET */
+    enum edit_where where;
+    const int32_t *positions; /* EDIT_POSITIONS: [n_positions] */
+    size_t n_positions;
+    bool skip_bos; /* position 0 stays as it is */
+};
+
+struct edits;
+
+/* Checks the edits against the model and opens what they need; n = 0 gives NULL, which every
+ * function here takes. prompt_length is where EDIT_PROMPT ends and EDIT_GENERATED begins. The edits
+ * and what they point to must outlive the result. */
+int edits_open(struct edits **edits, const struct edit *list, size_t n,
+               const struct weights *weights, struct pool *pool, struct threads *threads,
+               size_t prompt_length, struct status *st);
+
+/* The hook for a run whose sequence `sequence` is to be edited; several sequences of one run may
+ * have edits of their own. Errors inside the pass are left in run->st. */
+struct edits_run {
+    struct edits *const *of_sequence; /* [n_sequences], NULL entries: unedited */
+    size_t n_sequences;
+    struct status st; /* what went wrong in the pass; code 0 if nothing did */
+};
+struct forward_hook edits_hook(struct edits_run *run);
+
+/* The deepest layer that an edit touches, -1 if there is none: edits below what is read must run.
+ */
+int edits_depth(const struct edits *edits);
+
+void edits_close(struct edits *edits);
+
+#endif

@@ -24,8 +24,12 @@ static void ask(struct asked *a, const struct engine *e, size_t which)
         }
     }
     for (size_t i = 0; i < c->n_sources; i++) {
+        /* Feature 67 of this one has <bos>'s own value as its threshold, to the last bit: on or off
+         * as the sum rounds. */
+        bool close_call = strcmp(c->sources[i].name, "0-gemmascope-res-96__l0-2") == 0;
         for (size_t k = 0; k < 6 && a->n < MAX_READS; k++) {
-            if ((i + k + which) % 4 == 0) {
+            bool depends = kinds[k] != READ_INPUT && kinds[k] != READ_PRE;
+            if ((i + k + which) % 4 == 0 || (close_call && depends)) {
                 continue;
             }
             struct engine_read *r = &a->reads[a->n++];

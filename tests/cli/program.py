@@ -1,6 +1,7 @@
 """Runs the real program, for the scripts beside this file: checks that are counted, a server on a
 port of its own, requests over real sockets. Needs nothing but Python's standard library."""
 
+import atexit
 import contextlib
 import http.client
 import json
@@ -63,11 +64,15 @@ def expect_close(found, expected, tolerance, what):
         raise AssertionError(f"{what}: expected {expected}, found {found}")
 
 
-def finish():
+@atexit.register
+def _clean_up():
     for server in _servers:
         server.kill()
     for folder in _scratch:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def finish():
     skipped = f", {_counts['skipped']} skipped" if _counts["skipped"] else ""
     print(f"{_counts['passed']} passed, {_counts['failed']} failed{skipped}")
     sys.exit(1 if _counts["failed"] else 0)

@@ -146,7 +146,7 @@ def full_disk():
                              capture_output=True, check=False)
     if mounted.returncode:
         for name in names:
-            skip(name, "a small disk cannot be mounted: " + mounted.stderr.decode().strip())
+            skip(name, "a small disk can only be mounted by root")
         return
     server = None
     try:

@@ -193,7 +193,7 @@ static void write_tensor(FILE *f, const struct tensor *t)
 static void shard_name(char name[64], uint64_t shard)
 {
     if (sizes.shards == 1) {
-        (void)strcpy(name, "model.safetensors");
+        (void)snprintf(name, 64, "model.safetensors");
     } else {
         (void)snprintf(name, 64, "model-%05llu-of-%05llu.safetensors",
                        (unsigned long long)shard + 1, (unsigned long long)sizes.shards);
@@ -225,9 +225,10 @@ static void write_shard(const char *folder, uint64_t shard)
         if (t->columns) {
             (void)fprintf(h, ",%llu", (unsigned long long)t->columns);
         }
+        uint64_t end = offset + bytes_of(t);
         (void)fprintf(h, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)offset,
-                      (unsigned long long)(offset + bytes_of(t)));
-        offset += bytes_of(t);
+                      (unsigned long long)end);
+        offset = end;
     }
     (void)fputc('}', h);
     (void)fflush(h);

@@ -100,25 +100,35 @@ CREATE TABLE explanation (
 ) STRICT;
 CREATE INDEX explanation_feature ON explanation (model, source, number);
 
--- derived. Full text of explanations and automatic labels; rebuilt from them.
-CREATE VIRTUAL TABLE explanation_text USING fts5 (description, content='explanation',
+-- derived. Full text of explanations, twice: by stems ("dogs" finds "dog") and by words as they
+-- stand (the beginning "explosi" finds "explosive", whose stem is shorter than that).
+CREATE VIRTUAL TABLE explanation_stem USING fts5 (description, content='explanation',
     content_rowid='row', tokenize='porter unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE explanation_word USING fts5 (description, content='explanation',
+    content_rowid='row', tokenize='unicode61 remove_diacritics 2');
 CREATE TRIGGER explanation_added AFTER INSERT ON explanation BEGIN
-    INSERT INTO explanation_text (rowid, description) VALUES (new.row, new.description);
+    INSERT INTO explanation_stem (rowid, description) VALUES (new.row, new.description);
+    INSERT INTO explanation_word (rowid, description) VALUES (new.row, new.description);
 END;
 CREATE TRIGGER explanation_removed AFTER DELETE ON explanation BEGIN
-    INSERT INTO explanation_text (explanation_text, rowid, description)
+    INSERT INTO explanation_stem (explanation_stem, rowid, description)
+        VALUES ('delete', old.row, old.description);
+    INSERT INTO explanation_word (explanation_word, rowid, description)
         VALUES ('delete', old.row, old.description);
 END;
-CREATE TRIGGER explanation_changed AFTER UPDATE OF description ON explanation BEGIN
-    INSERT INTO explanation_text (explanation_text, rowid, description)
+CREATE TRIGGER explanation_changed AFTER UPDATE OF description ON explanation
+    WHEN old.description IS NOT new.description BEGIN
+    INSERT INTO explanation_stem (explanation_stem, rowid, description)
         VALUES ('delete', old.row, old.description);
-    INSERT INTO explanation_text (rowid, description) VALUES (new.row, new.description);
+    INSERT INTO explanation_word (explanation_word, rowid, description)
+        VALUES ('delete', old.row, old.description);
+    INSERT INTO explanation_stem (rowid, description) VALUES (new.row, new.description);
+    INSERT INTO explanation_word (rowid, description) VALUES (new.row, new.description);
 END;
 
--- derived. Labels of features, searched like explanations.
-CREATE VIRTUAL TABLE label_text USING fts5 (label, source UNINDEXED, number UNINDEXED,
-    tokenize='unicode61 remove_diacritics 2');
+-- derived. Labels of features, searched like explanations. The row id is source * 2^32 + number, so
+-- that a source's labels are one range.
+CREATE VIRTUAL TABLE label_text USING fts5 (label, tokenize='unicode61 remove_diacritics 2');
 
 -- kept. Dashboards from Neuronpedia's export files, shown with their origin and never mixed with
 -- our own statistics. The lines are kept as they came.

@@ -208,6 +208,14 @@ int connection_bind_text(struct connection *c, sqlite3_stmt *statement, const ch
     return result == SQLITE_OK ? 0 : connection_error(c, result, st);
 }
 
+int connection_bind_real(struct connection *c, sqlite3_stmt *statement, const char *name,
+                         double value, struct status *st)
+{
+    int at = sqlite3_bind_parameter_index(statement, name);
+    int result = sqlite3_bind_double(statement, at, value);
+    return result == SQLITE_OK ? 0 : connection_error(c, result, st);
+}
+
 int connection_bind_blob(struct connection *c, sqlite3_stmt *statement, const char *name,
                          const void *bytes, size_t n, struct status *st)
 {
@@ -230,6 +238,25 @@ int connection_step(struct connection *c, sqlite3_stmt *statement, bool *row, st
     }
     (void)sqlite3_reset(statement);
     return 0;
+}
+
+int connection_step_integer(struct connection *c, sqlite3_stmt *statement, bool *row,
+                            int64_t *value, struct status *st)
+{
+    if (connection_step(c, statement, row, st) != 0) {
+        return (int)st->code;
+    }
+    if (*row) {
+        *value = sqlite3_column_int64(statement, 0);
+        (void)sqlite3_reset(statement);
+    }
+    return 0;
+}
+
+int connection_step_done(struct connection *c, sqlite3_stmt *statement, struct status *st)
+{
+    bool row;
+    return connection_step(c, statement, &row, st);
 }
 
 bool connection_column_equals(sqlite3_stmt *statement, int i, const void *bytes, size_t n)

@@ -45,6 +45,8 @@ int connection_bind_integer(struct connection *c, sqlite3_stmt *statement, const
                             int64_t value, struct status *st);
 int connection_bind_text(struct connection *c, sqlite3_stmt *statement, const char *name,
                          const char *value, struct status *st);
+int connection_bind_real(struct connection *c, sqlite3_stmt *statement, const char *name,
+                         double value, struct status *st);
 /* Not copied: bytes must stay until the statement is reset. */
 int connection_bind_blob(struct connection *c, sqlite3_stmt *statement, const char *name,
                          const void *bytes, size_t n, struct status *st);
@@ -52,6 +54,14 @@ int connection_bind_blob(struct connection *c, sqlite3_stmt *statement, const ch
 /* *row says whether there is a (further) row. The statement is reset on failure, and when the rows
  * are at an end. */
 int connection_step(struct connection *c, sqlite3_stmt *statement, bool *row, struct status *st);
+
+/* Runs a bound statement to its first row, if it has one: *row, and then *value is its first column
+ * (NULL: 0). The statement is reset. */
+int connection_step_integer(struct connection *c, sqlite3_stmt *statement, bool *row,
+                            int64_t *value, struct status *st);
+
+/* Runs a bound statement that answers nothing to its end. */
+int connection_step_done(struct connection *c, sqlite3_stmt *statement, struct status *st);
 
 /* Whether column `i` is a blob of exactly these bytes. */
 bool connection_column_equals(sqlite3_stmt *statement, int i, const void *bytes, size_t n);

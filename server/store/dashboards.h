@@ -48,6 +48,7 @@ struct store_dashboard {
     const float *maxima;    /* [d_sae] */
     size_t d_sae;
     const char *made_at; /* filled when reading */
+    void *memory;        /* of what was read; nobody else's business */
 };
 
 /* Replaces a source's dashboard as a whole: begin, one put for each feature (any order), end.

@@ -18,7 +18,8 @@ struct store_document {
 /* Appends documents first .. first+n-1 (first = how many there are) and moves the sources' marks to
  * first + n and to `tokens` more counted tokens, in one transaction. Documents that are there
  * already are compared: another text at the same number is STATUS_INVALID ("the corpus has
- * changed"). */
+ * changed"). A source whose mark is at first + n or beyond keeps it; one whose mark is neither that
+ * nor at first is STATUS_INTERNAL. */
 int store_write_documents(struct store *store, int64_t model, int64_t corpus, int64_t first,
                           const struct store_document *documents, size_t n, const int64_t *sources,
                           size_t n_sources, int64_t tokens, struct status *st);
@@ -47,7 +48,8 @@ int store_visit_indexed(struct store *store, int64_t source,
                         int (*visit)(void *user, const struct store_visit *v, struct status *st),
                         void *user, struct status *st);
 
-/* The same for one text. *found is false if it is not there. */
+/* The same for one text. *found is false if it stands in no document that the source was run over.
+ */
 int store_visit_text(struct store *store, int64_t source, int64_t text,
                      int (*visit)(void *user, const struct store_visit *v, struct status *st),
                      void *user, bool *found, struct status *st);
@@ -56,6 +58,7 @@ int store_visit_text(struct store *store, int64_t source, int64_t text,
 
 int store_job_start(struct store *store, const char *kind, const char *request, int64_t *job,
                     struct status *st);
+/* progress NULL: as it was; error NULL: "". */
 int store_job_update(struct store *store, int64_t job, const char *state, const char *progress,
                      const char *error, struct status *st);
 /* Marks jobs that a killed process left "running" as "interrupted". Call once, when serving starts.

@@ -5,14 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-static void hash_ids(const int32_t *ids, size_t n, uint8_t out[HASH_BYTES])
-{
-    struct hash h = hash_start();
-    hash_add(&h, ids, n * sizeof *ids); /* little endian, as stored: blob.c sees to it */
-    hash_bytes(h, out);
-}
-
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------
+ */
 
 /* The source's size comes along, so that no index beyond it gets out. */
 static const char sql_find_text_for_source[] =
@@ -63,7 +57,7 @@ static int read_text(struct connection *c, int64_t model, int64_t source, const 
                      size_t n, struct sparse *rows, bool *found, struct status *st)
 {
     uint8_t hash[HASH_BYTES];
-    hash_ids(ids, n, hash);
+    store_text_hash(ids, n, hash);
     sqlite3_stmt *text;
     sqlite3_stmt *activations;
     if (connection_prepare(c, sql_find_text_for_source, &text, st) != 0 ||
@@ -116,43 +110,6 @@ int store_read_activations(struct store *store, int64_t model, int64_t source, c
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
-
-static const char sql_find_text[] =
-    "SELECT id, ids FROM text WHERE model = :model AND hash = :hash";
-
-static const char sql_add_text[] = "INSERT INTO text (model, hash, n_tokens, ids)"
-                                   " VALUES (:model, :hash, :n_tokens, :ids) RETURNING id";
-
-/* The text's row, made if new; *mine is false if another text has the same hash, which leaves this
- * one uncached for good. */
-static int text_row(struct connection *c, int64_t model, const struct store_activations *e,
-                    int64_t *text, bool *mine, struct status *st)
-{
-    uint8_t hash[HASH_BYTES];
-    hash_ids(e->ids, e->n, hash);
-    sqlite3_stmt *s;
-    bool row;
-    *mine = true;
-    if (connection_prepare(c, sql_find_text, &s, st) != 0 ||
-        connection_bind_integer(c, s, ":model", model, st) != 0 ||
-        connection_bind_blob(c, s, ":hash", hash, sizeof hash, st) != 0 ||
-        connection_step(c, s, &row, st) != 0) {
-        return (int)st->code;
-    }
-    if (row) {
-        *mine = connection_column_equals(s, 1, e->ids, e->n * sizeof *e->ids);
-    } else if (connection_prepare(c, sql_add_text, &s, st) != 0 ||
-               connection_bind_integer(c, s, ":model", model, st) != 0 ||
-               connection_bind_blob(c, s, ":hash", hash, sizeof hash, st) != 0 ||
-               connection_bind_integer(c, s, ":n_tokens", (int64_t)e->n, st) != 0 ||
-               connection_bind_blob(c, s, ":ids", e->ids, e->n * sizeof *e->ids, st) != 0 ||
-               connection_step(c, s, &row, st) != 0) {
-        return (int)st->code;
-    }
-    *text = sqlite3_column_int64(s, 0);
-    (void)sqlite3_reset(s);
-    return 0;
-}
 
 static const char sql_read_row[] =
     "SELECT features, d_sae FROM activation JOIN source ON source.id = activation.source"
@@ -242,7 +199,7 @@ static int write_entry(struct store *store, int64_t model, const struct store_ac
     int64_t text = 0;
     int64_t added = 0;
     bool mine;
-    if (text_row(c, model, e, &text, &mine, st) != 0 ||
+    if (store_text_row(c, model, e->ids, e->n, &text, &mine, st) != 0 ||
         (mine && write_rows(store, text, e, &added, st) != 0)) {
         return (int)st->code;
     }

@@ -3,6 +3,7 @@
 #ifndef DM_STORE_STORE_PRIVATE_H
 #define DM_STORE_STORE_PRIVATE_H
 
+#include "core/base/hash.h"
 #include "core/base/text.h"
 #include "server/store/connection.h"
 #include "server/store/store.h"
@@ -39,5 +40,13 @@ int store_write_end(struct store *store, int code, struct status *st);
 /* A reading connection for the caller alone, opened if none is idle; give it back. */
 int store_read_begin(struct store *store, struct connection *c, struct status *st);
 void store_read_end(struct store *store, struct connection *c);
+
+/* The hash under which a token sequence is kept. */
+void store_text_hash(const int32_t *ids, size_t n, uint8_t hash[HASH_BYTES]);
+
+/* The text's row, made if new, inside a turn at writing; *mine is false if another text has the
+ * same hash, which keeps this one out of the database for good. */
+int store_text_row(struct connection *c, int64_t model, const int32_t *ids, size_t n, int64_t *text,
+                   bool *mine, struct status *st);
 
 #endif

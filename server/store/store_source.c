@@ -3,20 +3,6 @@
 
 #include <stdint.h>
 
-/* Runs a statement that is bound: whether it gave a row, and that row's first column. */
-static int step_integer(struct connection *c, sqlite3_stmt *statement, bool *row, int64_t *value,
-                        struct status *st)
-{
-    if (connection_step(c, statement, row, st) != 0) {
-        return (int)st->code;
-    }
-    if (*row) {
-        *value = sqlite3_column_int64(statement, 0);
-        (void)sqlite3_reset(statement);
-    }
-    return 0;
-}
-
 static const char sql_find_model[] =
     "SELECT id FROM model WHERE name = :name AND identity = :identity";
 static const char sql_add_model[] =
@@ -39,7 +25,7 @@ int store_model(struct store *store, const char *id, struct hash identity, int64
         if (connection_prepare(c, steps[i], &statement, st) != 0 ||
             connection_bind_text(c, statement, ":name", id, st) != 0 ||
             connection_bind_blob(c, statement, ":identity", bytes, sizeof bytes, st) != 0 ||
-            step_integer(c, statement, &found, model, st) != 0) {
+            connection_step_integer(c, statement, &found, model, st) != 0) {
             code = (int)st->code;
         }
     }
@@ -61,7 +47,7 @@ static int find_source(struct connection *c, int64_t model, const struct store_s
         connection_bind_blob(c, statement, ":identity", identity, HASH_BYTES, st) != 0) {
         return (int)st->code;
     }
-    return step_integer(c, statement, found, row, st);
+    return connection_step_integer(c, statement, found, row, st);
 }
 
 static const char sql_add_source[] =
@@ -83,7 +69,7 @@ static int add_source(struct connection *c, int64_t model, const struct store_so
         connection_bind_integer(c, statement, ":d_sae", (int64_t)source->d_sae, st) != 0) {
         return (int)st->code;
     }
-    return step_integer(c, statement, &added, row, st);
+    return connection_step_integer(c, statement, &added, row, st);
 }
 
 int store_source(struct store *store, int64_t model, const struct store_source *source,

@@ -56,14 +56,14 @@ static void write_part_json(struct emitter *w, const struct part *p)
     }
     emit_end_array(w);
     emit_key(w, "data");
-    if (p->values) {
-        emit_floats(w, p->values, part_elements(p));
-    } else {
+    if (p->ids) {
         emit_array(w);
         for (size_t i = 0; i < part_elements(p); i++) {
             emit_int(w, p->ids[i]);
         }
         emit_end_array(w);
+    } else {
+        emit_floats(w, p->values, part_elements(p));
     }
     emit_end_object(w);
 }

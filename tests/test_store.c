@@ -197,12 +197,12 @@ static void makes_strict_tables_in_a_wal_file_of_its_own_kind(void)
     char answer[256];
     REQUIRE(fixture_open(&f));
     fixture_ask(&f,
-                "SELECT group_concat(name) FROM pragma_table_list WHERE strict AND name NOT LIKE"
-                " 'sqlite%' ORDER BY name",
+                "SELECT sum(name IN ('activation', 'model', 'source', 'text')) FROM"
+                " pragma_table_list WHERE strict",
                 answer);
-    CHECK(strlen(answer) == strlen("activation,model,source,text"));
+    CHECK_STRING(answer, "4");
     fixture_ask(&f,
-                "SELECT count(*) FROM pragma_table_list WHERE NOT strict"
+                "SELECT count(*) FROM pragma_table_list WHERE NOT strict AND type = 'table'"
                 " AND name NOT LIKE 'sqlite%'",
                 answer);
     CHECK_STRING(answer, "0");
@@ -211,7 +211,7 @@ static void makes_strict_tables_in_a_wal_file_of_its_own_kind(void)
     fixture_ask(&f, "PRAGMA application_id", answer);
     CHECK_STRING(answer, "1684761970");
     fixture_ask(&f, "PRAGMA user_version", answer);
-    CHECK_STRING(answer, "1");
+    CHECK_STRING(answer, "2");
     fixture_close(&f);
 }
 

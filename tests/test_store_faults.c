@@ -38,7 +38,7 @@ static void refuses_the_database_of_a_newer_darkmatter(void)
     f.store = NULL;
     REQUIRE(fixture_sql(&f, "PRAGMA user_version = 7"));
     check_refused(&f, MIGRATIONS, STATUS_UNSUPPORTED,
-                  "made by a newer darkmatter (schema 7, this one knows 1): use that version, or "
+                  "made by a newer darkmatter (schema 7, this one knows 2): use that version, or "
                   "another --db");
     CHECK_CONTAINS(f.st.message, f.path);
     fixture_close(&f);
@@ -242,7 +242,7 @@ static void keeps_what_is_there_when_the_disk_is_full(void)
     REQUIRE(fixture_folder(&f));
     REQUIRE(fixture_reopen(&f));
     store_close(f.store);
-    struct store_options options = {.busy_ms = 100, .max_pages = 40};
+    struct store_options options = {.busy_ms = 100, .max_pages = 96};
     REQUIRE_OK(store_open_with(&f.store, f.path, MIGRATIONS, &options, &f.st), f.st);
     uint64_t seed = 1;
     while (seed < 1000 && fixture_write(&f, f.model, f.source, seed, 50, &f.st) == 0) {

@@ -224,6 +224,29 @@ int32_t engine_bos(const struct engine *e)
     return id >= 0 ? id : e->config.bos_id;
 }
 
+static void add_uncounted(int32_t id, int32_t *ids, size_t *n)
+{
+    for (size_t i = 0; i < *n; i++) {
+        if (ids[i] == id) {
+            return;
+        }
+    }
+    if (id >= 0) {
+        ids[(*n)++] = id;
+    }
+}
+
+size_t engine_uncounted(const struct engine *e, int32_t ids[ENGINE_UNCOUNTED])
+{
+    size_t n = 0;
+    const struct gemma_config *c = &e->config;
+    const struct tokenizer *t = e->tokenizer;
+    add_uncounted(engine_bos(e), ids, &n);
+    add_uncounted(t ? tokenizer_eos(t) : c->n_eos ? c->eos_ids[0] : -1, ids, &n);
+    add_uncounted(t ? tokenizer_pad(t) : c->pad_id, ids, &n);
+    return n;
+}
+
 int engine_tokenize(const struct engine *e, const char *text, size_t n, bool add_bos, int32_t **ids,
                     size_t *n_ids, struct status *st)
 {

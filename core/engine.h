@@ -10,6 +10,7 @@
 #include "core/base/sparse.h"
 #include "core/base/status.h"
 #include "core/base/text.h"
+#include "core/dashboard/histogram.h"
 #include "core/gemma/config.h"
 #include "core/gemma/point.h"
 #include "core/sae/catalogue.h"
@@ -67,6 +68,11 @@ void engine_token_text(const struct engine *engine, int32_t id, struct text *out
 bool engine_is_special(const struct engine *engine, int32_t id);
 int32_t
 engine_bos(const struct engine *engine); /* from the tokenizer, else config.json; -1: none */
+
+/* Ids that no statistic counts: <bos>, <eos> and <pad>, by the tokenizer or, without one, by
+ * config.json. Returns how many there are. */
+#define ENGINE_UNCOUNTED 3
+size_t engine_uncounted(const struct engine *engine, int32_t ids[ENGINE_UNCOUNTED]);
 
 /* --- reading the model ------------------------------------------------------------------------ */
 
@@ -142,5 +148,25 @@ int engine_decoder_vector(struct engine *engine, const char *source, size_t inde
 /* The features of `source` whose decoder rows have the largest cosine with vector [n_vector]. */
 int engine_nearest(struct engine *engine, const char *source, const float *vector, size_t n_vector,
                    size_t n, uint32_t *index, float *cosine, size_t *found, struct status *st);
+
+/* What a feature writes into the vocabulary: U . W_dec[j], for sources on z U . (W_o W_dec[j]);
+ * without final norm, its gain, post-norm gains and softcap (neuronpedia.md section 4). */
+#define ENGINE_LOGITS 10
+struct engine_logits {
+    int32_t top_ids[ENGINE_LOGITS], bottom_ids[ENGINE_LOGITS]; /* ties to the lower id */
+    float top[ENGINE_LOGITS], bottom[ENGINE_LOGITS]; /* largest first; most negative first */
+    struct histogram histogram;                      /* over the whole vocabulary */
+};
+
+/* Of the features first .. first+n-1 -> out [n]. *known is false (and out untouched) for a source
+ * whose decoder leads elsewhere than to the residual stream, or a vocabulary of fewer than
+ * ENGINE_LOGITS tokens. Holds at most ENGINE_LOGITS_BYTES of logits at a time. With `first` a
+ * multiple of ENGINE_LOGITS_STEP the bits do not depend on how the features are divided. *cancel
+ * may be NULL. */
+#define ENGINE_LOGITS_BYTES ((size_t)64 << 20)
+#define ENGINE_LOGITS_STEP 256
+int engine_feature_logits(struct engine *engine, const char *source, size_t first, size_t n,
+                          struct engine_logits *out, bool *known, const atomic_bool *cancel,
+                          struct status *st);
 
 #endif

@@ -1,6 +1,7 @@
 #include "server/http/router.h"
 
 #include "core/base/memory.h"
+#include "server/http/static_files.h"
 #include "tests/test.h"
 
 static enum http_next say(struct exchange *x, const char *word)
@@ -179,6 +180,76 @@ static void finds_without_taking_parameters(void)
     CHECK(!exists);
 }
 
+static const char *const browser[] = {"Accept: text/html,application/xhtml+xml,*/*;q=0.8", NULL};
+
+/* One GET of a site that has the repository's static/ folder. */
+static int page_status(const char *method, const char *target, const char *const *headers,
+                       const char **content_type)
+{
+    struct static_files *files;
+    struct status st;
+    struct router site = router;
+    if (static_files_load(&files, "static", &st)) {
+        printf("    %s\n", st.message);
+        return 0;
+    }
+    site.files = files;
+    struct exchange *x = exchange_run(&site, method, target, headers, NULL, 0);
+    int status = x ? x->response.status : 0;
+    *content_type = x ? x->response.content_type : "";
+    exchange_close(x);
+    static_files_free(files);
+    return status;
+}
+
+static void an_address_of_the_site_is_the_page_for_who_reads_html(void)
+{
+    static const char *const targets[] = {"/gemma-2-2b/20-gemmascope-res-16k/17", "/search",
+                                          "/gemma-2-2b/20-gemmascope-res-16k?embed=true", "/apis"};
+    const char *type;
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        CHECK(page_status("GET", targets[i], browser, &type) == 200);
+        CHECK_STRING(type, "text/html; charset=utf-8");
+        CHECK(page_status("GET", targets[i], NULL, &type) == 404);
+        CHECK_STRING(type, HTTP_JSON);
+    }
+    CHECK(page_status("HEAD", "/search", browser, &type) == 200);
+    CHECK(page_status("POST", "/search", browser, &type) == 404);
+}
+
+static void an_unknown_address_of_the_api_is_never_the_page(void)
+{
+    static const char *const targets[] = {"/api",       "/api/feature/a", "/v1/nope",
+                                          "/metrics/x", "/health/x",      "/openapi.json/x"};
+    const char *type;
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        CHECK(page_status("GET", targets[i], browser, &type) == 404);
+        CHECK_STRING(type, HTTP_JSON);
+    }
+}
+
+static void a_file_goes_before_the_page(void)
+{
+    const char *type;
+    CHECK(page_status("GET", "/style.css", browser, &type) == 200);
+    CHECK_STRING(type, "text/css; charset=utf-8");
+}
+
+static void the_page_says_that_the_answer_depends_on_accept(void)
+{
+    struct static_files *files;
+    struct status st;
+    struct router site = router;
+    REQUIRE_OK(static_files_load(&files, "static", &st), st);
+    site.files = files;
+    struct exchange *x = exchange_run(&site, "GET", "/search", browser, NULL, 0);
+    REQUIRE(x != NULL);
+    CHECK_STRING(response_header(x, "Vary"), "Accept");
+    CHECK(response_header(x, "ETag") != NULL);
+    exchange_close(x);
+    static_files_free(files);
+}
+
 /* Nothing may crash or leak, and what is answered is either right or a 500. */
 static void survives_every_failing_allocation(void)
 {
@@ -211,6 +282,10 @@ static const struct test tests[] = {
     TEST(every_reply_has_the_security_headers_and_an_id),
     TEST(finished_is_called_once_with_the_bytes_of_the_reply),
     TEST(finds_without_taking_parameters),
+    TEST(an_address_of_the_site_is_the_page_for_who_reads_html),
+    TEST(an_unknown_address_of_the_api_is_never_the_page),
+    TEST(a_file_goes_before_the_page),
+    TEST(the_page_says_that_the_answer_depends_on_accept),
     TEST(survives_every_failing_allocation),
 };
 

@@ -153,19 +153,24 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, n) == 0 && (path[n] == '\0' || path[n] == '/');
 }
 
-/* What the page needs before it can ask for the secret, and the health check. */
-static bool is_open(const struct request *request)
+bool guard_is_page(const char *path)
 {
-    static const char *const closed[] = {"/v1", "/api", "/metrics", "/openapi.json"};
-    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof closed / sizeof *closed; i++) {
-        if (is_below(request->path, closed[i])) {
+    static const char *const others[] = {"/v1", "/api", "/metrics", "/openapi.json", "/health"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (is_below(path, others[i])) {
             return false;
         }
     }
     return true;
+}
+
+/* What the page needs before it can ask for the secret, and the health check. */
+static bool is_open(const struct request *request)
+{
+    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
+        return false;
+    }
+    return guard_is_page(request->path) || is_below(request->path, "/health");
 }
 
 static bool admit_secret(const struct guard *guard, struct exchange *x)

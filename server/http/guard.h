@@ -20,6 +20,10 @@ struct guard {
  */
 bool guard_admit(const struct guard *guard, struct exchange *x);
 
+/* True for a path that belongs to the site: none of /v1, /api, /metrics, /openapi.json, /health and
+ * what lies below them. */
+bool guard_is_page(const char *path);
+
 /* The headers that every response carries: Content-Security-Policy, nosniff, no referrer, ... */
 void guard_response_headers(struct exchange *x);
 

@@ -141,12 +141,25 @@ static bool takes_file(const struct router *router, const struct exchange *x)
            static_files_has(router->files, x->request.path);
 }
 
-/* No route has this method and path: a static file, OPTIONS, or an error. True for a file. */
+/* True for an address of the site, which one page draws whatever it is ("/gemma-2-2b/.../17"):
+ * asked for by somebody who would read HTML. */
+static bool takes_page(const struct router *router, const struct exchange *x)
+{
+    if (strcmp(as_routed(x->request.method), "GET") != 0 || !guard_is_page(x->request.path) ||
+        !static_files_has(router->files, "/")) {
+        return false;
+    }
+    const char *accept = x->request.header(&x->request, "Accept");
+    return accept && strcasestr(accept, "text/html");
+}
+
+/* No route has this method and path: a static file, a page, OPTIONS, or an error. True for the
+ * first two. */
 static bool admit_unrouted(const struct router *router, struct exchange *x, bool path_exists)
 {
     const char *method = x->request.method;
     const char *path = x->request.path;
-    if (takes_file(router, x)) {
+    if (takes_file(router, x) || (!path_exists && takes_page(router, x))) {
         return true;
     }
     if (!path_exists && !static_files_has(router->files, path)) {
@@ -200,7 +213,10 @@ enum http_next router_handle(const struct router *router, struct exchange *x)
         return x->route->handle(x);
     }
     if (!static_files_serve(router->files, x->request.path, x)) {
-        (void)exchange_error(x, 404, "there is no %.200s here", x->request.path);
+        exchange_header(x, "Vary", "Accept"); /* others get 404 at this address */
+        if (!static_files_serve(router->files, "/", x)) {
+            (void)exchange_error(x, 404, "there is no %.200s here", x->request.path);
+        }
     }
     return HTTP_DONE;
 }

@@ -30,9 +30,11 @@ struct router {
     void (*finished)(struct exchange *x, size_t response_bytes);
 };
 
-/* Guards, routes and calls the handler. HEAD is answered as GET (the transport drops the body),
- * OPTIONS with Allow; an unknown path is 404 {"error": ...}, a wrong method 405 with Allow. Every
- * response gets the security headers. The same as router_admit and then router_handle. */
+/* Guards, routes and calls the handler. A GET that nothing takes and that accepts text/html gets
+ * index.html if its path may be a page's (guard_is_page), because the site reads its address. HEAD
+ * is answered as GET (the transport drops the body), OPTIONS with Allow; an unknown path is 404
+ * {"error": ...}, a wrong method 405 with Allow. Every response gets the security headers. The same
+ * as router_admit and then router_handle. */
 enum http_next router_dispatch(const struct router *router, struct exchange *x);
 
 /* The first half, which needs no body: true if a handler or a static file is to answer, else the

@@ -82,6 +82,12 @@ int store_read_feature(struct store *store, int64_t source, uint32_t index, size
                        struct store_feature_page *page, bool *found, struct status *st);
 void store_feature_page_free(struct store_feature_page *page);
 
+/* The features first .. first+n-1 without their examples, by index; those that the dashboard lacks
+ * are left out. Strings are valid during the call; a non-zero return of visit stops. */
+int store_visit_features(struct store *store, int64_t source, uint32_t first, size_t n,
+                         int (*visit)(void *user, const struct store_feature *feature), void *user,
+                         struct status *st);
+
 /* Nearest features that were kept, as pairs; *n = 0 if none are. */
 int store_read_neighbours(struct store *store, int64_t source, uint32_t index, int64_t target,
                           uint32_t *nearest, float *cosine, size_t capacity, size_t *n,

@@ -177,6 +177,32 @@ double subject_fraction(const struct subject *s, int64_t index)
     return strtod(percent, NULL) / 100;
 }
 
+double subject_threshold_field(struct fields *f, double fallback)
+{
+    const cJSON *value = fields_get(f, "density_threshold");
+    if (!value) {
+        return fallback;
+    }
+    if (!cJSON_IsNumber(value)) {
+        status_set(&f->st, STATUS_UNPROCESSABLE, "density_threshold: expected a number, found %s",
+                   fields_kind(value));
+        return fallback;
+    }
+    double threshold = value->valuedouble;
+    if (threshold < 0 ? threshold > -1 || threshold < -1 : !(threshold > 0 && threshold < 1)) {
+        status_set(&f->st, STATUS_INVALID,
+                   "density_threshold: expected -1 (no limit) or a fraction between 0 and 1, found "
+                   "%.15g",
+                   threshold);
+    }
+    return threshold;
+}
+
+bool subject_is_denser(const struct subject *s, int64_t index, double threshold)
+{
+    return threshold >= 0 && subject_fraction(s, index) > threshold;
+}
+
 void subject_set_name(const char *source, char *set, size_t size)
 {
     const char *dash = strchr(source, '-');

@@ -51,6 +51,11 @@ int64_t subject_index_field(const struct subject *s, struct fields *f);
  * read back from "%.3f%%", so in steps of 1e-5. 0 if not indexed. */
 double subject_fraction(const struct subject *s, int64_t index);
 
+/* `density_threshold`: -1 (keeps all) or a fraction between 0 and 1; and whether a feature is over
+ * it. */
+double subject_threshold_field(struct fields *f, double fallback);
+bool subject_is_denser(const struct subject *s, int64_t index, double threshold);
+
 /* Neuronpedia's Model and Source objects, and the members of a SourceSet. */
 void subject_write_model(struct emitter *w, const struct app *app);
 void subject_write_source(struct emitter *w, const struct subject *s);

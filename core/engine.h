@@ -13,6 +13,7 @@
 #include "core/dashboard/histogram.h"
 #include "core/gemma/config.h"
 #include "core/gemma/point.h"
+#include "core/lens/edit.h"
 #include "core/sae/catalogue.h"
 
 #include <stdatomic.h>
@@ -111,7 +112,13 @@ struct engine_prompt {
     size_t n_ids;
     struct engine_read *reads;
     size_t n_reads;
+    const struct edit *edits; /* [n_edits] done to this prompt's rows before they are read */
+    size_t n_edits;
 };
+
+/* What is wrong with the edits, known before anything is opened or computed. */
+int engine_check_edits(const struct engine *engine, const struct edit *edits, size_t n,
+                       struct status *st);
 
 /* Bytes of `data` that the read will have, known before anything is computed. Also checks the read
  * (layer, source, positions) and says in st what is wrong with it. */

@@ -2,25 +2,6 @@
 #include "core/base/memory.h"
 #include "core/engine_private.h"
 
-static size_t point_width(const struct gemma_config *c, enum point point)
-{
-    switch (point) {
-    case POINT_Q:
-    case POINT_Z:
-        return c->n_heads * c->head_dim;
-    case POINT_K:
-    case POINT_V:
-        return c->n_kv_heads * c->head_dim;
-    case POINT_MLP_GATE:
-    case POINT_NEURONS:
-        return c->intermediate_size;
-    case POINT_LOGITS:
-        return c->vocab_size;
-    default:
-        return c->hidden_size;
-    }
-}
-
 static void point_shape(const struct gemma_config *c, const struct engine_prompt *p,
                         struct engine_read *r, size_t rows)
 {
@@ -101,6 +82,12 @@ int engine_read_size(const struct engine *e, const struct engine_prompt *p,
         *bytes = (uint64_t)shape_elements(&copy) * sizeof(float) * (copy.top ? 3 : 1);
     }
     return code;
+}
+
+int engine_check_edits(const struct engine *e, const struct edit *edits, size_t n,
+                       struct status *st)
+{
+    return edits_check(edits, n, &e->config, &e->catalogue, st);
 }
 
 void engine_read_free(struct engine_read *r)

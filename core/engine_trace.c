@@ -36,6 +36,8 @@ struct trace {
     size_t n_runs;
     struct tap *taps;
     size_t n_taps;
+    struct edits **edits; /* [n_prompts] */
+    bool edited;          /* one of them is not NULL */
 };
 
 /* --- sources: slots and runs
@@ -298,6 +300,21 @@ static int encode_run(struct trace *t, struct source_run *run, struct status *st
 /* --- the whole
  * ---------------------------------------------------------------------------------------- */
 
+/* The edits of every prompt, opened: [n_prompts], NULL where a prompt has none. */
+static int open_edits(struct trace *t, struct status *st)
+{
+    struct engine *e = t->engine;
+    t->edits = memory_zalloc(t->n_prompts, sizeof *t->edits);
+    int code = t->edits ? STATUS_OK : status_no_memory(st, t->n_prompts * sizeof *t->edits);
+    for (size_t i = 0; i < t->n_prompts && code == STATUS_OK; i++) {
+        const struct engine_prompt *p = &t->prompts[i];
+        code = edits_open(&t->edits[i], p->edits, p->n_edits, &e->weights, e->pool, e->threads,
+                          p->n_ids, st);
+        t->edited = t->edited || t->edits[i];
+    }
+    return code;
+}
+
 static int run_model(struct trace *t, struct session *session, const atomic_bool *cancel,
                      struct status *st)
 {
@@ -312,7 +329,14 @@ static int run_model(struct trace *t, struct session *session, const atomic_bool
         tokens += t->prompts[i].n_ids;
     }
     struct taps taps = {.taps = t->taps, .n = t->n_taps};
-    int code = forward_run(session->forward, sequences, t->n_prompts, &taps, NULL, cancel, st);
+    struct edits_run run = {.of_sequence = t->edits, .n_sequences = t->n_prompts};
+    struct forward_hook hook = edits_hook(&run);
+    int code = forward_run(session->forward, sequences, t->n_prompts, &taps,
+                           t->edited ? &hook : NULL, cancel, st);
+    if (code == STATUS_OK && run.st.code) {
+        *st = run.st;
+        code = (int)st->code;
+    }
     if (code == STATUS_OK) {
         atomic_fetch_add(&t->engine->tokens_computed, tokens);
     }
@@ -336,6 +360,10 @@ static void free_trace(struct trace *t)
         memory_free(run->recon);
         sparse_free(&run->features);
     }
+    for (size_t i = 0; t->edits && i < t->n_prompts; i++) {
+        edits_close(t->edits[i]);
+    }
+    memory_free(t->edits);
     memory_free(t->runs);
     memory_free(t->taps);
 }
@@ -350,7 +378,7 @@ int engine_trace(struct session *session, struct engine_prompt *prompts, size_t 
     }
     if (code == STATUS_OK) {
         (void)((code = collect_runs(&t, st)) || (code = add_taps(&t, st)) ||
-               (code = run_model(&t, session, cancel, st)));
+               (code = open_edits(&t, st)) || (code = run_model(&t, session, cancel, st)));
     }
     for (size_t i = 0; i < t.n_runs && code == STATUS_OK; i++) {
         code = encode_run(&t, &t.runs[i], st);

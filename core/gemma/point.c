@@ -1,5 +1,7 @@
 #include "core/gemma/point.h"
 
+#include "core/gemma/config.h"
+
 #include <string.h>
 
 static const char *const names[POINT_COUNT] = {
@@ -47,4 +49,23 @@ bool point_has_layer(enum point point)
 {
     return point != POINT_EMBED && point != POINT_FINAL_NORM && point != POINT_LOGITS &&
            point != POINT_LOSS;
+}
+
+size_t point_width(const struct gemma_config *c, enum point point)
+{
+    switch (point) {
+    case POINT_Q:
+    case POINT_Z:
+        return c->n_heads * c->head_dim;
+    case POINT_K:
+    case POINT_V:
+        return c->n_kv_heads * c->head_dim;
+    case POINT_MLP_GATE:
+    case POINT_NEURONS:
+        return c->intermediate_size;
+    case POINT_LOGITS:
+        return c->vocab_size;
+    default:
+        return c->hidden_size;
+    }
 }

@@ -45,4 +45,9 @@ bool point_find(const char *name, size_t length, enum point *point);
 /* embed, final_norm, logits and loss belong to the model, all others to a layer. */
 bool point_has_layer(enum point point);
 
+/* Numbers that a token has at the point: D, H*K, F, ...; scores, pattern and loss have no such row.
+ */
+struct gemma_config;
+size_t point_width(const struct gemma_config *config, enum point point);
+
 #endif

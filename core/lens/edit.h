@@ -3,12 +3,21 @@
  *
  * h is a row of the site, v = W_dec[index] as stored, u = v / |v|, c = strength, f the SAE's
  * activations of h (of the transcoder's own input, for a transcoder, whose edits act on mlp_out):
- *     ADD         h + c v            (unit: h + c u);  with a vector: the same with the given
- * vector ORTHOGONAL  h + (c - 1)(h . u) u CAP         h + (min(h . u, c) - h . u) u CLAMP       h +
- * sum (value_j - f_j) v_j, all f from one encoding of h: the SAE's error stays SET         h[dim] =
- * value ZERO        0 SPLICE      the reconstruction, no error term ERROR_ONLY  h minus the
- * reconstruction Edits at one site act one after the other, each on the result of the one before
- * (docs/api.md, "edits"; tests/fixtures/oracle/README.md, section d). */
+ *
+ *     ADD         h + c v  (unit: h + c u); without a source v is the given vector
+ *     ORTHOGONAL  h + (c - 1)(h . u) u
+ *     CAP         h + (min(h . u, c) - h . u) u
+ *     CLAMP       h + sum (value_j - f_j) v_j, all f from one encoding of h: the SAE's error stays
+ *     SET         h[dim] = value
+ *     ZERO        0
+ *     SPLICE      the reconstruction; with keep_error h itself, because what is put in its place is
+ *                 reconstruction + (h - reconstruction), a sum that is not rounded here
+ *     ERROR_ONLY  h minus the reconstruction
+ *
+ * Edits at one site act one after the other, each on the result of the one before (docs/api.md,
+ * "edits"; tests/fixtures/oracle/README.md, section d). An edit that says "as it was" (ADD of
+ * strength 0, ORTHOGONAL of strength 1, CLAMP to what f is, SPLICE with keep_error) touches no bit.
+ */
 #ifndef DM_LENS_EDIT_H
 #define DM_LENS_EDIT_H
 
@@ -30,6 +39,8 @@ enum edit_type {
     EDIT_ERROR_ONLY
 };
 
+/* PROMPT: 0..prompt_length-1; LAST: the prompt's last token, also while text is generated;
+ * GENERATED: prompt_length and on. */
 enum edit_where { EDIT_ALL, EDIT_PROMPT, EDIT_GENERATED, EDIT_LAST, EDIT_POSITIONS };
 
 struct edit {
@@ -42,10 +53,11 @@ struct edit {
     size_t n;
     const float *vector; /* ADD, ORTHOGONAL, CAP without a source: [n_vector] */
     size_t n_vector;
-    float strength; /* c */
-    bool unit;      /* ADD */
-    size_t dim;     /* SET */
-    float value;    /* SET */
+    float strength;  /* c */
+    bool unit;       /* ADD */
+    bool keep_error; /* SPLICE */
+    size_t dim;      /* SET */
+    float value;     /* SET */
     enum edit_where where;
     const int32_t *positions; /* EDIT_POSITIONS: [n_positions] */
     size_t n_positions;
@@ -53,6 +65,11 @@ struct edit {
 };
 
 struct edits;
+
+/* What can be said without opening an SAE: the source is there (STATUS_NOT_FOUND), indices, layers,
+ * lengths and values fit (STATUS_INVALID); messages begin with "edits[i].field". */
+int edits_check(const struct edit *list, size_t n, const struct gemma_config *config,
+                const struct catalogue *catalogue, struct status *st);
 
 /* Checks the edits against the model and opens what they need; n = 0 gives NULL, which every
  * function here takes. prompt_length is where EDIT_PROMPT ends and EDIT_GENERATED begins. The edits
@@ -62,17 +79,14 @@ int edits_open(struct edits **edits, const struct edit *list, size_t n,
                size_t prompt_length, struct status *st);
 
 /* The hook for a run whose sequence `sequence` is to be edited; several sequences of one run may
- * have edits of their own. Errors inside the pass are left in run->st. */
+ * have edits of their own, and none may share them (a transcoder's input is remembered in them).
+ * What goes wrong inside the pass is left in run->st, and nothing is edited after that. */
 struct edits_run {
     struct edits *const *of_sequence; /* [n_sequences], NULL entries: unedited */
     size_t n_sequences;
-    struct status st; /* what went wrong in the pass; code 0 if nothing did */
+    struct status st; /* code 0 if nothing went wrong */
 };
 struct forward_hook edits_hook(struct edits_run *run);
-
-/* The deepest layer that an edit touches, -1 if there is none: edits below what is read must run.
- */
-int edits_depth(const struct edits *edits);
 
 void edits_close(struct edits *edits);
 

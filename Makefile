@@ -26,9 +26,9 @@ ifeq ($(BUILD),fuzz)
 CC := clang
 endif
 
-# The kernels may be reordered by the compiler where it cannot change what a reader would call the
-# result: sums may be split over vector lanes, but NaN and infinity keep their meaning (masks are -inf).
-FLAGS_kernels := -O3 -fno-math-errno -fno-trapping-math -fassociative-math -fno-signed-zeros
+# The order of every sum is written down in the kernels (core/math/kernels_level.h): the compiler may
+# neither reorder them nor contract a product and a sum.
+FLAGS_kernels := -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off
 
 CFLAGS  ?=
 LDFLAGS ?=
@@ -68,6 +68,9 @@ $(O)/tests/test_%: $(O)/tests/test_%.o $(LIBRARY)
 
 $(O)/tests/tools/%: $(O)/tests/tools/%.o
 	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ -lz -lm
+
+$(O)/tests/bench/%: $(O)/tests/bench/%.o $(LIBRARY)
+	$(CC) $(CFLAGS) -pthread $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ $(LDLIBS)
 
 # --- what people type -------------------------------------------------------------------------
 

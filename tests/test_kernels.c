@@ -1,5 +1,6 @@
 /* Kernels against sums in double, for every type of weight, aligned or not, few rows and many. */
 #include "core/math/kernels.h"
+#include "core/math/kernels_level.h"
 #include "tests/test.h"
 
 #include <stdint.h>
@@ -118,25 +119,129 @@ static void columns_equal_the_sum_in_double(void)
     threads_destroy(threads);
 }
 
-static void the_number_of_threads_changes_no_bit(void)
+static const char *const levels[] = {"plain", "avx2", "avx512"};
+
+/* Every row count and thread count against one row at a time on one thread. */
+static void same_bits(enum dtype dtype, bool columns, size_t k, size_t n)
 {
+    static const size_t counts[] = {1, 2, 3, 5, 7, 8, 9, 31, 64, 200};
+    const size_t most = 200;
     struct status st = {0};
-    const size_t k = 512, n = 3000, rows = 20;
-    struct weight w = make(DTYPE_BF16, n, k, 0);
-    struct weight x = make(DTYPE_F32, rows, k, 0);
-    float *y[2];
-    for (int i = 0; i < 2; i++) {
+    struct weight w = columns ? make(dtype, k, n, 1) : make(dtype, n, k, 1);
+    struct weight x = make(DTYPE_F32, most, k, 0);
+    float *want = malloc(most * n * sizeof *want), *y = malloc(most * n * sizeof *y);
+    for (int t = 1; t <= 3; t++) {
         struct threads *threads;
-        REQUIRE_OK(threads_create(&threads, i ? 3 : 1, &st), st);
-        y[i] = malloc(rows * n * sizeof(float));
-        kernel_matmul(threads, x.values, rows, &w.t, y[i]);
+        REQUIRE_OK(threads_create(&threads, t, &st), st);
+        for (size_t r = 0; t == 1 && r < most; r++) {
+            if (columns) {
+                kernel_matmul_columns(threads, x.values + r * k, 1, &w.t, 0, n, want + r * n, n);
+            } else {
+                kernel_matmul(threads, x.values + r * k, 1, &w.t, want + r * n);
+            }
+        }
+        for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+            size_t rows = counts[c], from = (most - rows) / 3; /* other neighbours, other places */
+            memset(y, 0xff, rows * n * sizeof *y);
+            if (columns) {
+                kernel_matmul_columns(threads, x.values + from * k, rows, &w.t, 0, n, y, n);
+            } else {
+                kernel_matmul(threads, x.values + from * k, rows, &w.t, y);
+            }
+            CHECK(memcmp(y, want + from * n, rows * n * sizeof *y) == 0);
+        }
         threads_destroy(threads);
     }
-    CHECK(memcmp(y[0], y[1], rows * n * sizeof(float)) == 0);
-    free(y[0]);
-    free(y[1]);
+    free(want);
+    free(y);
     drop(&w);
     drop(&x);
+}
+
+static void a_row_has_the_same_bits_whatever_the_batch_and_the_threads(void)
+{
+    for (size_t l = 0; l < 3; l++) {
+        const struct kernels_level *level = kernels_find(levels[l]);
+        const struct kernels_level *before = level ? kernels_use(level) : NULL;
+        for (size_t d = 0; level && d < 3; d++) {
+            same_bits(dtypes_tested[d], false, 1171, 137);
+            same_bits(dtypes_tested[d], false, 45, 70);
+            same_bits(dtypes_tested[d], true, 531, 601);
+        }
+        if (level) {
+            (void)kernels_use(before);
+        }
+    }
+}
+
+/* In place, so that a value stands at every place of a vector; n values of which each is tried at
+ * every offset. */
+static void values_do_not_depend_on_their_place(void)
+{
+    enum { N = 61 };
+    for (size_t l = 0; l < 3; l++) {
+        const struct kernels_level *level = kernels_find(levels[l]);
+        for (size_t i = 0; level && i < N; i++) {
+            float x = 6.0f * noise(), row[N];
+            float capped = x, bent = x;
+            level->softcap(&capped, 1, 3.0f);
+            level->gelu(&bent, 1);
+            for (size_t j = 0; j < N; j++) {
+                row[j] = j == i ? x : noise();
+            }
+            float other[N];
+            memcpy(other, row, sizeof row);
+            level->softcap(row, N, 3.0f);
+            level->gelu(other, N);
+            CHECK(memcmp(&row[i], &capped, sizeof capped) == 0);
+            CHECK(memcmp(&other[i], &bent, sizeof bent) == 0);
+        }
+    }
+}
+
+static void exp_and_tanh_are_right_to_a_few_parts_in_ten_million(void)
+{
+    for (size_t l = 0; l < 3; l++) {
+        const struct kernels_level *level = kernels_find(levels[l]);
+        double worst_tanh = 0, worst_exp = 0;
+        for (int i = -200000; level && i <= 200000; i++) {
+            float x = (float)i * 0x1p-14f, y = x; /* -12.2 .. 12.2 */
+            level->softcap(&y, 1, 1.0f);
+            if (i != 0) {
+                worst_tanh = fmax(worst_tanh, fabs((double)y / tanh((double)x) - 1));
+            }
+            /* e^-x from a softmax over {0, -x}: 1 / (1 + e^-x) */
+            float two[2] = {0.0f, -fabsf(x) * 7.0f};
+            double e = exp((double)two[1]);
+            level->softmax(two, 2);
+            worst_exp = fmax(worst_exp, e > 1e-37 ? fabs((double)two[1] / (e / (1 + e)) - 1) : 0);
+        }
+        CHECK_NEAR(worst_tanh, 0, 3e-7);
+        CHECK_NEAR(worst_exp, 0, 3e-7);
+    }
+}
+
+static void infinities_and_nans_keep_their_meaning(void)
+{
+    for (size_t l = 0; l < 3; l++) {
+        const struct kernels_level *level = kernels_find(levels[l]);
+        if (!level) {
+            continue;
+        }
+        float x[6] = {INFINITY, -INFINITY, NAN, 0.0f, -0.0f, 1e30f};
+        level->softcap(x, 6, 30.0f);
+        CHECK(x[0] == 30.0f && x[1] == -30.0f && isnan(x[2]) && x[5] == 30.0f);
+        CHECK(x[3] == 0.0f && x[4] == 0.0f && !signbit(x[3]) && signbit(x[4]));
+        float g[4] = {1e30f, -1e30f, NAN, 50.0f};
+        level->gelu(g, 4);
+        CHECK(g[0] == 1e30f && g[1] == 0.0f && isnan(g[2]) && g[3] == 50.0f);
+        float s[3] = {-INFINITY, 3.0f, -500.0f};
+        level->softmax(s, 3);
+        CHECK(s[0] == 0.0f && s[1] == 1.0f && s[2] == 0.0f);
+        float n[2] = {1.0f, NAN};
+        level->softmax(n, 2);
+        CHECK(isnan(n[0]) && isnan(n[1]));
+    }
 }
 
 static void adds_rows_of_any_type(void)
@@ -215,30 +320,54 @@ static void gelu_and_softcap_are_the_tanh_forms(void)
     threads_destroy(threads);
 }
 
-static void openblas_takes_its_avx512_kernels_where_the_cpu_has_them(void)
+static void the_backend_is_the_best_level_or_the_one_named(void)
 {
-    const char *backend = kernel_backend();
-    CHECK(strlen(backend) > 0);
-    if (strncmp(backend, "OpenBLAS", 8) != 0) {
+    CHECK_STRING(kernel_backend(), kernels_level()->words);
+    const char *named = getenv("DARKMATTER_KERNELS");
+    const struct kernels_level *want = named ? kernels_find(named) : NULL;
+    for (size_t l = 3; !want && l-- > 0;) {
+        want = kernels_find(levels[l]);
+    }
+    CHECK(kernels_level() == want);
+    CHECK(kernels_find("plain") != NULL);
+    CHECK(kernels_find("sse9") == NULL);
+    const struct kernels_level *before = kernels_use(kernels_find("plain"));
+    CHECK_CONTAINS(kernel_backend(), "plain C");
+    CHECK(kernels_use(before) == kernels_find("plain"));
+}
+
+static void openblas_agrees_where_it_is_installed(void)
+{
+    const struct kernels_level *level = kernels_find("openblas");
+    if (!level) {
         SKIP("OpenBLAS is not installed");
     }
+    const struct kernels_level *before = kernels_use(level);
+    CHECK_CONTAINS(kernel_backend(), "OpenBLAS");
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) {
-        CHECK_CONTAINS(backend, "SkylakeX");
+    if (kernels_find("avx512")) { /* Debian's chooses AVX2 on some of these CPUs unless told */
+        CHECK_CONTAINS(kernel_backend(), "SkylakeX");
     }
 #endif
+    matmul_equals_the_sum_in_double();
+    columns_equal_the_sum_in_double();
+    (void)kernels_use(before);
 }
 
 static const struct test tests[] = {
     TEST(matmul_equals_the_sum_in_double),
     TEST(columns_equal_the_sum_in_double),
-    TEST(the_number_of_threads_changes_no_bit),
+    TEST(a_row_has_the_same_bits_whatever_the_batch_and_the_threads),
+    TEST(values_do_not_depend_on_their_place),
+    TEST(exp_and_tanh_are_right_to_a_few_parts_in_ten_million),
+    TEST(infinities_and_nans_keep_their_meaning),
     TEST(adds_rows_of_any_type),
     TEST(norms_as_the_formula_says),
     TEST(rope_turns_the_halves),
     TEST(softmax_and_logsumexp_bear_large_numbers),
     TEST(gelu_and_softcap_are_the_tanh_forms),
-    TEST(openblas_takes_its_avx512_kernels_where_the_cpu_has_them),
+    TEST(openblas_agrees_where_it_is_installed),
+    TEST(the_backend_is_the_best_level_or_the_one_named),
 };
 
 int main(int argc, char **argv)

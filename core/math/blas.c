@@ -13,7 +13,7 @@ typedef void sgemm_function(int order, int transpose_a, int transpose_b, int m, 
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static sgemm_function *sgemm;
-static char name[128] = "plain C";
+static char name[128];
 
 static bool cpu_has_avx512(void)
 {
@@ -48,43 +48,17 @@ static void load(void)
     }
 }
 
-static void plain_product(bool b_is_rows, size_t m, size_t n, size_t k, float alpha, const float *a,
-                          size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc)
+bool blas_found(void)
 {
-    for (size_t i = 0; i < m; i++) {
-        float *row = c + i * ldc;
-        for (size_t j = 0; j < n; j++) {
-            row[j] = beta == 0.0f ? 0.0f : beta * row[j];
-        }
-        if (b_is_rows) {
-            for (size_t j = 0; j < n; j++) {
-                float sum = 0.0f;
-                for (size_t l = 0; l < k; l++) {
-                    sum += a[i * lda + l] * b[j * ldb + l];
-                }
-                row[j] += alpha * sum;
-            }
-        } else {
-            for (size_t l = 0; l < k; l++) {
-                float factor = alpha * a[i * lda + l];
-                for (size_t j = 0; j < n; j++) {
-                    row[j] += factor * b[l * ldb + j];
-                }
-            }
-        }
-    }
+    (void)pthread_once(&once, load);
+    return sgemm != NULL;
 }
 
 void blas_product(bool b_is_rows, size_t m, size_t n, size_t k, float alpha, const float *a,
                   size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc)
 {
-    (void)pthread_once(&once, load);
-    if (sgemm) {
-        sgemm(ROW_MAJOR, NO_TRANSPOSE, b_is_rows ? TRANSPOSE : NO_TRANSPOSE, (int)m, (int)n, (int)k,
-              alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
-    } else {
-        plain_product(b_is_rows, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-    }
+    sgemm(ROW_MAJOR, NO_TRANSPOSE, b_is_rows ? TRANSPOSE : NO_TRANSPOSE, (int)m, (int)n, (int)k,
+          alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }
 
 const char *blas_name(void)

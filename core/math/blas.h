@@ -11,12 +11,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* False when no OpenBLAS is installed: then the rest must not be called. */
+bool blas_found(void);
+
 /* C [m, n] (ldc) = alpha A B + beta C, row-major; B is [n, k] (ldb) and transposed when b_is_rows,
- * else [k, n] (ldb). A [m, k] (lda). Falls back to plain C when no OpenBLAS is installed. */
+ * else [k, n] (ldb). A [m, k] (lda). */
 void blas_product(bool b_is_rows, size_t m, size_t n, size_t k, float alpha, const float *a,
                   size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
 
-/* What blas_product uses, in words. */
+/* "OpenBLAS 0.3.21 (SkylakeX)" */
 const char *blas_name(void);
 
 #endif

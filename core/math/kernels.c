@@ -1,21 +1,20 @@
 #include "core/math/kernels.h"
 
-#include "core/math/blas.h"
-
-#include <math.h>
+#include "core/math/kernels_level.h"
 
 void kernel_add(const float *a, const float *b, size_t n, float *y)
 {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = a[i] + b[i];
-    }
+    kernels_level()->add(a, b, n, y);
 }
 
 void kernel_multiply(const float *a, const float *b, size_t n, float *y)
 {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = a[i] * b[i];
-    }
+    kernels_level()->multiply(a, b, n, y);
+}
+
+float kernel_dot(const float *a, const float *b, size_t n)
+{
+    return kernels_level()->dot(a, b, n);
 }
 
 struct rows {
@@ -31,14 +30,7 @@ static void norm_row(void *argument, size_t row, int worker)
     const struct rows *r = argument;
     const float *x = r->x + row * r->width;
     float *y = r->y + row * r->width;
-    float squares = 0.0f;
-    for (size_t i = 0; i < r->width; i++) {
-        squares += x[i] * x[i];
-    }
-    float scale = 1.0f / sqrtf(squares / (float)r->width + r->eps);
-    for (size_t i = 0; i < r->width; i++) {
-        y[i] = x[i] * scale * (r->gain ? r->gain[i] : 1.0f);
-    }
+    kernels_level()->norm(x, r->width, r->gain, r->eps, y);
 }
 
 void kernel_rmsnorm(struct threads *threads, const float *x, size_t rows, size_t width,
@@ -58,58 +50,26 @@ void kernel_rope(float *x, size_t rows, size_t heads, size_t width, const float 
         for (size_t head = 0; head < heads; head++) {
             float *low = x + (row * heads + head) * width;
             float *high = low + half;
-            for (size_t i = 0; i < half; i++) {
-                float a = low[i];
-                float b = high[i];
-                low[i] = a * c[i] - b * s[i];
-                high[i] = b * c[i] + a * s[i];
-            }
+            kernels_level()->rotate(low, high, half, c, s);
         }
     }
 }
 
 void kernel_softcap(float *x, size_t n, float cap)
 {
-    if (cap == 0.0f) {
-        return;
+    if (cap != 0.0f) {
+        kernels_level()->softcap(x, n, cap);
     }
-    for (size_t i = 0; i < n; i++) {
-        x[i] = cap * tanhf(x[i] / cap);
-    }
-}
-
-static float largest(const float *x, size_t n)
-{
-    float max = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        max = x[i] > max ? x[i] : max;
-    }
-    return max;
 }
 
 void kernel_softmax(float *x, size_t n)
 {
-    float max = largest(x, n);
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        x[i] = expf(x[i] - max);
-        sum += (double)x[i];
-    }
-    float scale = (float)(1.0 / sum);
-    for (size_t i = 0; i < n; i++) {
-        x[i] *= scale;
-    }
+    kernels_level()->softmax(x, n);
 }
 
 double kernel_logsumexp(const float *x, size_t n)
 {
-    float max = largest(x, n);
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)expf(x[i] - max);
-    }
-    /* cppcheck-suppress invalidFunctionArg ; n > 0, so the maximum's own term makes sum >= 1 */
-    return (double)max + log(sum);
+    return kernels_level()->logsumexp(x, n);
 }
 
 /* --- long runs of single values, cut into parts of a fixed length ----------------------------- */
@@ -145,22 +105,11 @@ static void gelu_part(void *argument, size_t part, int worker)
 {
     (void)worker;
     const struct span *span = argument;
-    float *x = span->x + part * PART;
-    size_t n = part_length(span, part);
-    const float root = 0.7978845608028654f; /* sqrt(2 / pi) */
-    for (size_t i = 0; i < n; i++) {
-        float g = x[i];
-        x[i] = 0.5f * g * (1.0f + tanhf(root * (g + 0.044715f * g * g * g)));
-    }
+    kernels_level()->gelu(span->x + part * PART, part_length(span, part));
 }
 
 void kernel_gelu(struct threads *threads, float *gate, size_t n)
 {
     struct span span = {.x = gate, .n = n};
     threads_run(threads, (n + PART - 1) / PART, gelu_part, &span);
-}
-
-const char *kernel_backend(void)
-{
-    return blas_name();
 }

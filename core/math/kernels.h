@@ -1,8 +1,9 @@
 /* Every operation on floats that the model and the SAEs are made of, with its shapes.
  *
  * Weights are read as stored (F32, F16, BF16; unaligned data are fine) and widened in registers or
- * a tile at a time in the worker's scratch. Sums keep an order that is fixed by the shapes alone:
- * how many threads run changes nothing. Row-major throughout. */
+ * a block at a time in the worker's scratch. The order of every sum is fixed by its length and by
+ * the kind of CPU: how many rows are computed together and how many threads run changes no bit of a
+ * row. Row-major throughout. */
 #ifndef DM_MATH_KERNELS_H
 #define DM_MATH_KERNELS_H
 
@@ -63,7 +64,7 @@ void kernel_gelu(struct threads *threads, float *gate, size_t n);
 void kernel_multiply(const float *a, const float *b, size_t n, float *y);
 void kernel_add(const float *a, const float *b, size_t n, float *y);
 
-/* "OpenBLAS 0.3.21 (SkylakeX)" or "plain C": which matrix product was found. */
+/* "AVX-512, fp32": which kernels this CPU (or DARKMATTER_KERNELS in the environment) chose. */
 const char *kernel_backend(void);
 
 #endif

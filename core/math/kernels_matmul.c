@@ -1,21 +1,18 @@
 /* Matrix products over weights as they are stored.
  *
- * Few rows (a token or two being decoded): every weight row is read once, widened into the first
- * level cache and multiplied into all rows. Many rows: a tile of the weights is widened into the
- * worker's scratch and handed to OpenBLAS. Tiles are cut by the weight's shape alone. */
-#include "core/base/clones.h"
-#include "core/math/blas.h"
+ * Few rows (a token or two being decoded): the weights are widened in registers while they stream
+ * past, once. Many rows: a block of them is widened into the worker's scratch, where it stays in
+ * the second level cache while every row of x is multiplied with it. Both add in the same order. */
 #include "core/math/kernels.h"
+#include "core/math/kernels_level.h"
 
-#include <stdint.h>
-#include <string.h>
+/* Weight rows that are widened together, and bytes of weights that are streamed as one part. */
+#define BLOCK_ROWS 64
+#define STREAM_BYTES ((size_t)128 << 10)
 
-#define FEW_ROWS 8
-/* Floats of one widened tile: small enough to stay in a core's second level cache. */
-#define TILE_FLOATS (384u * 1024)
-
-struct product {
+struct multiplication {
     struct threads *threads;
+    const struct kernels_level *level;
     const float *x;
     size_t rows, k;
     const struct tensor *w;
@@ -30,164 +27,213 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Aligned fp32 weights need no tile of their own. */
-static const float *in_place(const struct tensor *w)
+static const unsigned char *element(const struct tensor *w, size_t i)
 {
-    return w->dtype == DTYPE_F32 && (uintptr_t)w->data % sizeof(float) == 0 ? w->data : NULL;
-}
-
-CLONES float kernel_dot(const float *a, const float *b, size_t n)
-{
-    float sum = 0.0f;
-    for (size_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
-    }
-    return sum;
-}
-
-CLONES static void add_scaled(float *restrict y, float a, const float *restrict x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] += a * x[i];
-    }
+    return (const unsigned char *)w->data + i * dtype_size(w->dtype);
 }
 
 /* --- y = x W^T -------------------------------------------------------------------------------- */
 
-static void matmul_part(void *argument, size_t part, int worker)
+/* All of k, four rows of w at a time, so that w is read from its first byte to its last. */
+static void product_in_place(const struct kernels_level *level, const struct kernels_piece *whole)
 {
-    const struct product *p = argument;
-    float *scratch = threads_scratch(p->threads, worker);
-    const float *stored = in_place(p->w);
-    size_t first = part * p->part;
-    size_t n = smaller(p->part, p->w->shape[0] - first);
-    if (p->rows <= FEW_ROWS) {
-        for (size_t j = first; j < first + n; j++) {
-            const float *row = stored ? stored + j * p->k : scratch;
-            if (!stored) {
-                tensor_widen(p->w, j * p->k, p->k, scratch);
-            }
-            for (size_t r = 0; r < p->rows; r++) {
-                p->y[r * p->ldy + j] = kernel_dot(p->x + r * p->k, row, p->k);
-            }
+    size_t block = kernels_block(whole->k);
+    size_t columns = block < whole->k ? 4 : whole->n;
+    for (size_t c = 0; c < whole->n; c += columns) {
+        for (size_t k = 0; k < whole->k; k += block) {
+            struct kernels_piece p = *whole;
+            p.x += k;
+            p.w = (const unsigned char *)p.w + c * p.ldw + k * dtype_size(p.dtype);
+            p.n = smaller(columns, whole->n - c);
+            p.k = smaller(block, whole->k - k);
+            p.add = k > 0;
+            p.y += c;
+            level->product(&p);
         }
-        return;
     }
-    if (!stored) {
-        tensor_widen(p->w, first * p->k, n * p->k, scratch);
-    }
-    blas_product(true, p->rows, n, p->k, 1.0f, p->x, p->k, stored ? stored + first * p->k : scratch,
-                 p->k, 0.0f, p->y + first, p->ldy);
 }
 
-/* Rows of W [_, k] that fill one tile. */
-static size_t tile_rows(size_t k)
+static void matmul_part(void *argument, size_t part, int worker)
 {
-    size_t n = TILE_FLOATS / k / 16 * 16;
-    return n < 16 ? 16 : smaller(n, 256);
+    const struct multiplication *m = argument;
+    size_t first = part * m->part;
+    struct kernels_piece p = {.x = m->x,
+                              .ldx = m->k,
+                              .rows = m->rows,
+                              .w = element(m->w, first * m->k),
+                              .dtype = m->w->dtype,
+                              .ldw = m->k * dtype_size(m->w->dtype),
+                              .n = smaller(m->part, m->w->shape[0] - first),
+                              .k = m->k,
+                              .y = m->y + first,
+                              .ldy = m->ldy};
+    if (m->rows <= m->level->product_rows) {
+        product_in_place(m->level, &p);
+        return;
+    }
+    float *scratch = threads_scratch(m->threads, worker);
+    size_t block = kernels_block(m->k);
+    p.w = scratch;
+    p.dtype = DTYPE_F32;
+    p.ldw = block * sizeof *scratch;
+    for (size_t k = 0; k < m->k; k += block) {
+        p.x = m->x + k;
+        p.k = smaller(block, m->k - k);
+        p.add = k > 0;
+        for (size_t j = 0; j < p.n; j++) {
+            m->level->widen(m->w->dtype, element(m->w, (first + j) * m->k + k), p.k,
+                            scratch + j * block);
+        }
+        m->level->product(&p);
+    }
 }
 
 void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
                    float *y)
 {
     size_t n = w->shape[0];
-    struct product p = {.threads = threads,
-                        .x = x,
-                        .rows = rows,
-                        .k = w->shape[1],
-                        .w = w,
-                        .y = y,
-                        .ldy = n,
-                        .part = tile_rows(w->shape[1])};
-    threads_run(threads, (n + p.part - 1) / p.part, matmul_part, &p);
+    struct multiplication m = {.threads = threads,
+                               .level = kernels_level(),
+                               .x = x,
+                               .rows = rows,
+                               .k = w->shape[1],
+                               .w = w,
+                               .y = y,
+                               .ldy = n,
+                               .part = BLOCK_ROWS};
+    if (rows <= m.level->product_rows) {
+        size_t fit = STREAM_BYTES / (m.k * dtype_size(w->dtype) + 1) / 4 * 4;
+        m.part = fit < 4 ? 4 : fit;
+    }
+    threads_run(threads, (n + m.part - 1) / m.part, matmul_part, &m);
+}
+
+void kernel_product(const float *x, size_t rows, size_t ldx, const float *w, size_t n, size_t ldw,
+                    size_t k, float scale, float *y, size_t ldy)
+{
+    struct kernels_piece p = {.x = x,
+                              .ldx = ldx,
+                              .rows = rows,
+                              .w = w,
+                              .dtype = DTYPE_F32,
+                              .ldw = ldw * sizeof *w,
+                              .n = n,
+                              .k = k,
+                              .y = y,
+                              .ldy = ldy};
+    product_in_place(kernels_level(), &p);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < n; c++) {
+            y[r * ldy + c] *= scale;
+        }
+    }
 }
 
 /* --- y = x W[:, columns] ---------------------------------------------------------------------- */
 
-#define COLUMN_PART 512
+#define STREAM_COLUMNS 512 /* 2 KiB of each row of w */
+#define STREAM_STEPS 16    /* of k: as many pages at a time */
+#define PANEL_STEPS 512
+#define PANEL_COLUMNS 256
 
-/* For k0 .. k0+kb of the columns c .. c+n: W's tile, widened unless it can be used where it is. */
-static const float *column_tile(const struct product *p, size_t k0, size_t kb, size_t c, size_t n,
-                                float *scratch, size_t *ld)
+static void stream_columns(const struct multiplication *m, struct kernels_piece p, size_t first)
 {
-    const float *stored = in_place(p->w);
-    if (stored) {
-        *ld = p->w->shape[1];
-        return stored + k0 * p->w->shape[1] + c;
+    p.dtype = m->w->dtype;
+    p.ldw = m->w->shape[1] * dtype_size(p.dtype);
+    for (size_t k = 0; k < m->k; k += STREAM_STEPS) {
+        p.x = m->x + k;
+        p.w = element(m->w, k * m->w->shape[1] + first);
+        p.k = smaller(STREAM_STEPS, m->k - k);
+        p.add = k > 0;
+        m->level->columns(&p);
     }
-    for (size_t i = 0; i < kb; i++) {
-        tensor_widen(p->w, (k0 + i) * p->w->shape[1] + c, n, scratch + i * n);
+}
+
+/* A panel is one tile wide and contiguous: its reads neither alias in the cache nor leave a page.
+ */
+static void panel_columns(const struct multiplication *m, struct kernels_piece p, size_t first,
+                          float *scratch)
+{
+    size_t width = m->level->column_width, cols = p.n;
+    p.dtype = DTYPE_F32;
+    p.ldw = width * sizeof *scratch;
+    for (size_t k = 0; k < m->k; k += PANEL_STEPS) {
+        p.x = m->x + k;
+        p.k = smaller(PANEL_STEPS, m->k - k);
+        p.add = k > 0;
+        for (size_t i = 0; i < p.k; i++) {
+            for (size_t c = 0; c < cols; c += width) {
+                m->level->widen(m->w->dtype, element(m->w, (k + i) * m->w->shape[1] + first + c),
+                                smaller(width, cols - c), scratch + c * PANEL_STEPS + i * width);
+            }
+        }
+        for (size_t c = 0; c < cols; c += width) {
+            struct kernels_piece panel = p;
+            panel.w = scratch + c * PANEL_STEPS;
+            panel.n = smaller(width, cols - c);
+            panel.y = p.y + c;
+            m->level->columns(&panel);
+        }
     }
-    *ld = n;
-    return scratch;
 }
 
 static void columns_part(void *argument, size_t part, int worker)
 {
-    const struct product *p = argument;
-    float *scratch = threads_scratch(p->threads, worker);
-    size_t offset = part * COLUMN_PART;
-    size_t n = smaller(COLUMN_PART, p->cols - offset);
-    size_t block = TILE_FLOATS / COLUMN_PART;
-    for (size_t k0 = 0; k0 < p->k; k0 += block) {
-        size_t kb = smaller(block, p->k - k0);
-        size_t ld;
-        const float *tile = column_tile(p, k0, kb, p->first + offset, n, scratch, &ld);
-        if (p->rows > FEW_ROWS) {
-            blas_product(false, p->rows, n, kb, 1.0f, p->x + k0, p->k, tile, ld,
-                         k0 == 0 ? 0.0f : 1.0f, p->y + offset, p->ldy);
-            continue;
-        }
-        for (size_t r = 0; k0 == 0 && r < p->rows; r++) {
-            memset(p->y + r * p->ldy + offset, 0, n * sizeof *p->y);
-        }
-        for (size_t i = 0; i < kb; i++) { /* each weight row is read once for all rows of x */
-            for (size_t r = 0; r < p->rows; r++) {
-                add_scaled(p->y + r * p->ldy + offset, p->x[r * p->k + k0 + i], tile + i * ld, n);
-            }
-        }
+    const struct multiplication *m = argument;
+    size_t offset = part * m->part;
+    struct kernels_piece p = {.ldx = m->k,
+                              .rows = m->rows,
+                              .n = smaller(m->part, m->cols - offset),
+                              .y = m->y + offset,
+                              .ldy = m->ldy};
+    if (m->rows <= m->level->column_rows) {
+        stream_columns(m, p, m->first + offset);
+    } else {
+        panel_columns(m, p, m->first + offset, threads_scratch(m->threads, worker));
     }
 }
 
 void kernel_matmul_columns(struct threads *threads, const float *x, size_t rows,
                            const struct tensor *w, size_t first, size_t cols, float *y, size_t ldy)
 {
-    struct product p = {.threads = threads,
-                        .x = x,
-                        .rows = rows,
-                        .k = w->shape[0],
-                        .w = w,
-                        .first = first,
-                        .cols = cols,
-                        .y = y,
-                        .ldy = ldy};
-    threads_run(threads, (cols + COLUMN_PART - 1) / COLUMN_PART, columns_part, &p);
-}
-
-void kernel_add_row(float *y, float a, const struct tensor *w, size_t row)
-{
-    size_t n = w->shape[1];
-    const float *stored = in_place(w);
-    if (stored) {
-        add_scaled(y, a, stored + row * n, n);
-        return;
-    }
-    float piece[1024];
-    for (size_t i = 0; i < n; i += 1024) {
-        size_t length = smaller(1024, n - i);
-        tensor_widen(w, row * n + i, length, piece);
-        add_scaled(y + i, a, piece, length);
-    }
-}
-
-void kernel_product(const float *x, size_t rows, size_t ldx, const float *w, size_t n, size_t ldw,
-                    size_t k, float scale, float *y, size_t ldy)
-{
-    blas_product(true, rows, n, k, scale, x, ldx, w, ldw, 0.0f, y, ldy);
+    struct multiplication m = {.threads = threads,
+                               .level = kernels_level(),
+                               .x = x,
+                               .rows = rows,
+                               .k = w->shape[0],
+                               .w = w,
+                               .first = first,
+                               .cols = cols,
+                               .y = y,
+                               .ldy = ldy};
+    m.part = rows <= m.level->column_rows ? STREAM_COLUMNS : PANEL_COLUMNS;
+    threads_run(threads, (cols + m.part - 1) / m.part, columns_part, &m);
 }
 
 void kernel_combine(const float *x, size_t rows, size_t ldx, const float *w, size_t k, size_t ldw,
                     size_t n, float *y, size_t ldy)
 {
-    blas_product(false, rows, n, k, 1.0f, x, ldx, w, ldw, 0.0f, y, ldy);
+    struct kernels_piece p = {.x = x,
+                              .ldx = ldx,
+                              .rows = rows,
+                              .w = w,
+                              .dtype = DTYPE_F32,
+                              .ldw = ldw * sizeof *w,
+                              .n = n,
+                              .k = k,
+                              .y = y,
+                              .ldy = ldy};
+    kernels_level()->columns(&p);
+}
+
+void kernel_add_row(float *y, float a, const struct tensor *w, size_t row)
+{
+    const struct kernels_level *level = kernels_level();
+    size_t n = w->shape[1];
+    float piece[1024];
+    for (size_t i = 0; i < n; i += 1024) {
+        size_t length = smaller(1024, n - i);
+        level->widen(w->dtype, element(w, row * n + i), length, piece);
+        level->add_scaled(y + i, a, piece, length);
+    }
 }

@@ -1,0 +1,86 @@
+/* The inner loops of core/math/kernels.h, once for each kind of CPU: a level.
+ *
+ * Every sum has one order, which the level and the length k fix: k is cut into blocks of
+ * kernels_block(k), within a block lane l of a vector adds the products of k = l, l + LANES, ...,
+ * the lanes are added in a tree, the blocks from the first to the last. How many rows are
+ * multiplied together, where a row stands among them and which thread does it changes no bit. */
+#ifndef DM_MATH_KERNELS_LEVEL_H
+#define DM_MATH_KERNELS_LEVEL_H
+
+#include "core/formats/tensor.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Floats of k that are summed before the lanes are: some rows of x of this length fit into a first
+ * level cache. */
+#define KERNELS_BLOCK 1152
+
+static inline size_t kernels_block(size_t k)
+{
+    size_t blocks = (k + KERNELS_BLOCK - 1) / KERNELS_BLOCK;
+    size_t block = blocks > 1 ? (k + blocks - 1) / blocks : k;
+    return (block + 31) / 32 * 32;
+}
+
+/* y [rows, n] = or += x [rows, k] times a piece of weights. */
+struct kernels_piece {
+    const float *x;
+    size_t ldx, rows;
+    const void *w; /* any alignment */
+    enum dtype dtype;
+    size_t ldw; /* bytes from a row of w to the next */
+    size_t n, k;
+    bool add; /* += */
+    float *y;
+    size_t ldy;
+};
+
+struct kernels_level {
+    const char *name;  /* as DARKMATTER_KERNELS has it */
+    const char *words; /* as kernel_backend has it */
+    /* Rows of x that one pass over w serves in product and in columns, and the columns of a tile.
+     */
+    size_t product_rows, column_rows, column_width;
+
+    /* w [n, k] */
+    void (*product)(const struct kernels_piece *p);
+    /* w [k, n] */
+    void (*columns)(const struct kernels_piece *p);
+    void (*widen)(enum dtype dtype, const void *from, size_t n, float *to);
+
+    float (*dot)(const float *a, const float *b, size_t n);
+    void (*add_scaled)(float *y, float a, const float *x, size_t n);
+    void (*add)(const float *a, const float *b, size_t n, float *y);
+    void (*multiply)(const float *a, const float *b, size_t n, float *y);
+    void (*norm)(const float *x, size_t n, const float *gain, float eps, float *y);
+    void (*rotate)(float *low, float *high, size_t n, const float *cosine, const float *sine);
+    void (*softcap)(float *x, size_t n, float cap);
+    void (*gelu)(float *x, size_t n);
+    void (*softmax)(float *x, size_t n);
+    double (*logsumexp)(const float *x, size_t n);
+};
+
+/* What was chosen when it was first asked for: the best level of this CPU, or the one that the
+ * environment variable DARKMATTER_KERNELS names and the CPU has. */
+const struct kernels_level *kernels_level(void);
+
+/* The level of that name ("plain", "avx2", "avx512", "openblas"), NULL where this machine does not
+ * have it. */
+const struct kernels_level *kernels_find(const char *name);
+
+/* Takes another level from now on, and says which there was. For tests and benches: nothing may
+ * run meanwhile. */
+const struct kernels_level *kernels_use(const struct kernels_level *level);
+
+/* OpenBLAS's products; NULL when it is not installed. */
+const struct kernels_level *kernels_openblas(void);
+
+extern const struct kernels_level kernels_plain;
+#if defined(__x86_64__)
+extern const struct kernels_level kernels_avx2;
+extern const struct kernels_level kernels_avx512;
+#endif
+
+#endif

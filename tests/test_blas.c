@@ -22,6 +22,9 @@ static void fill(void)
 /* Both layouts of B, leading dimensions wider than the matrices, every sum in double. */
 static void multiplies_as_the_formula_says(void)
 {
+    if (!blas_found()) {
+        SKIP("OpenBLAS is not installed");
+    }
     static const size_t depths[] = {1, 8, 67};
     static const float factors[][2] = {{1, 0}, {0.5f, 0}, {1, 1}, {-2, 0.25f}};
     for (int run = 0; run < 24; run++) {
@@ -50,6 +53,9 @@ static void multiplies_as_the_formula_says(void)
 /* beta 0 means that C's old contents do not count, whatever they are. */
 static void overwrites_what_is_not_a_number(void)
 {
+    if (!blas_found()) {
+        SKIP("OpenBLAS is not installed");
+    }
     fill();
     for (size_t i = 0; i < M * LD; i++) {
         c[i] = NAN;
@@ -64,8 +70,10 @@ static void overwrites_what_is_not_a_number(void)
 
 static void says_what_it_uses(void)
 {
-    CHECK(blas_name() && strlen(blas_name()) > 0);
-    CHECK(strcmp(blas_name(), "plain C") == 0 || strstr(blas_name(), "OpenBLAS"));
+    if (!blas_found()) {
+        SKIP("OpenBLAS is not installed");
+    }
+    CHECK_CONTAINS(blas_name(), "OpenBLAS");
 }
 
 static const struct test tests[] = {

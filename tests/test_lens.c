@@ -1,7 +1,8 @@
 /* The logit lens and feature logits against the oracle. */
 #include "core/formats/model_folder.h"
-#include "core/formats/npz.h"
 #include "core/lens/lens.h"
+#include "core/sae/catalogue.h"
+#include "core/sae/sae.h"
 #include "tests/oracle.h"
 
 struct model {
@@ -73,40 +74,27 @@ static void reads_every_layer_as_the_oracle_does(void)
     }
 }
 
-static const char *res_path(const struct oracle *o, char *path, size_t size)
-{
-    const char *res = cJSON_GetStringValue(json_get(json_get(o->lenses, "names"), "res"));
-    const cJSON *source;
-    cJSON_ArrayForEach(source, json_get(o->lenses, "sources"))
-    {
-        if (strcmp(cJSON_GetStringValue(json_get(source, "name")), res) == 0) {
-            snprintf(path, size, "%s/%s", o->folder,
-                     cJSON_GetStringValue(json_get(source, "path")));
-        }
-    }
-    return path;
-}
-
+/* Decoder rows of the res SAE, of whichever format the fixture has it in. */
 static void gives_the_logits_of_decoder_rows(void)
 {
-    for (int f = 0; f < 2; f++) { /* the two whose res SAE is an npz */
+    for (int f = 0; f < ORACLE_COUNT; f++) {
         struct model m = {0};
-        REQUIRE(model_open(&m, oracle_names[f]));
-        char folder[256] = "", path[300];
-        snprintf(path, sizeof path, "%s/params.npz", res_path(&m.o, folder, sizeof folder));
         struct status st = {0};
-        struct npz *npz;
-        struct tensor w_dec;
-        REQUIRE_OK(npz_open(&npz, path, &st), st);
-        REQUIRE_OK(npz_find(npz, "W_dec", &w_dec, &st), st);
+        struct catalogue catalogue;
+        struct sae *sae;
+        REQUIRE(model_open(&m, oracle_names[f]));
+        const char *folder = m.o.saes;
+        REQUIRE_OK(catalogue_scan(&catalogue, &folder, 1, &m.config, &st), st);
+        const char *res = cJSON_GetStringValue(json_get(json_get(m.o.lenses, "names"), "res"));
+        REQUIRE_OK(sae_open(&sae, catalogue_find(&catalogue, res), &st), st);
         const cJSON *features =
             json_get(json_get(json_get(m.o.cases, "scalars"), "feature_logits"), "features");
-        size_t D = m.config.hidden_size, V = m.config.vocab_size, i = 0;
+        size_t V = m.config.vocab_size, i = 0;
         const cJSON *feature;
         cJSON_ArrayForEach(feature, features)
         {
             float row[64], logits[300];
-            tensor_widen(&w_dec, (size_t)feature->valuedouble * D, D, row);
+            REQUIRE_OK(sae_decoder_row(sae, (size_t)feature->valuedouble, row, &st), st);
             for (int folded = 0; folded < 2; folded++) {
                 REQUIRE_OK(lens_vector_logits(&m.weights, m.threads, row, folded, logits, &st), st);
                 oracle_compare(
@@ -116,7 +104,8 @@ static void gives_the_logits_of_decoder_rows(void)
             i++;
         }
         CHECK(i == 3);
-        npz_close(npz);
+        sae_close(sae);
+        catalogue_free(&catalogue);
         model_close(&m);
     }
 }

@@ -145,15 +145,24 @@ V vec v_load_as_n(const enum dtype dtype, const void *p, size_t n)
     return v_load_as(dtype, bytes);
 }
 
-/* The four sums at the cost of little more than one: lanes of a, b, c, d are brought side by side
- * while they are added. */
-V void v_sum4(vec a, vec b, vec c, vec d, float four[4])
+/* y[0 .. n-1] = or += the four sums, at the cost of little more than one: lanes of a, b, c, d are
+ * brought side by side while they are added. */
+V void v_sum4(vec a, vec b, vec c, vec d, size_t n, bool more, float *y)
 {
     __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
     __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
     __m256 all = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0)),
                                _mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2)));
-    _mm_storeu_ps(four, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+    if (n == 4) {
+        _mm_storeu_ps(y, more ? _mm_add_ps(_mm_loadu_ps(y), four) : four);
+        return;
+    }
+    float sums[4];
+    _mm_storeu_ps(sums, four);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = more ? y[i] + sums[i] : sums[i];
+    }
 }
 
 V wide w_zero(void)

@@ -141,16 +141,23 @@ V vec v_load_as_n(const enum dtype dtype, const void *p, size_t n)
     }
 }
 
-/* The four sums at the cost of little more than one: lanes of a, b, c, d are brought side by side
- * while they are added. */
-V void v_sum4(vec a, vec b, vec c, vec d, float four[4])
+/* y[0 .. n-1] = or += the four sums, at the cost of little more than one: lanes of a, b, c, d are
+ * brought side by side while they are added. */
+V void v_sum4(vec a, vec b, vec c, vec d, size_t n, bool more, float *y)
 {
     __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
     __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
     __m512 all = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0)),
                                _mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2)));
     __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
-    _mm_storeu_ps(four, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    if (n == 4) { /* masked stores would hold up the loads that follow */
+        _mm_storeu_ps(y, more ? _mm_add_ps(_mm_loadu_ps(y), four) : four);
+        return;
+    }
+    __mmask8 there = (__mmask8)first(n);
+    four = more ? _mm_add_ps(_mm_maskz_loadu_ps(there, y), four) : four;
+    _mm_mask_storeu_ps(y, there, four);
 }
 
 V wide w_zero(void)

@@ -16,8 +16,8 @@
 #include <math.h>
 
 /* The tiles are arrays that must live in registers, hence whole loops unrolled. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#if defined(__clang__) /* unrolls short loops of a known length by itself */
+#define UNROLL
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
@@ -32,18 +32,24 @@ static size_t lanes_left(size_t n, size_t done)
 
 #define PRODUCT_COLUMNS 4
 
-/* One register tile: R rows of x by four rows of w; missing rows of w repeat the last. */
-INLINE void product_tile(const size_t R, const enum dtype dtype, const struct kernels_piece *p,
-                         size_t row, size_t column)
+/* One register tile: R rows of x by four rows of w; missing rows of w repeat the last. From `start`
+ * on, 4 k bytes are brought near meanwhile (NULL: none). */
+INLINE void product_tile(const size_t R, const enum dtype dtype, const bool packed,
+                         const struct kernels_piece *p, size_t row, size_t column,
+                         const void *start)
 {
     const size_t size = dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
+    const unsigned char *soon = start;
     const float *x[PRODUCT_ROWS];
     const unsigned char *w[PRODUCT_COLUMNS];
     vec sum[PRODUCT_ROWS][PRODUCT_COLUMNS];
     size_t n = p->n - column < PRODUCT_COLUMNS ? p->n - column : PRODUCT_COLUMNS;
+    const size_t step = packed ? PRODUCT_COLUMNS * size : size;
+    const size_t stride = packed ? LANES * size : p->ldw;
     UNROLL for (size_t c = 0; c < PRODUCT_COLUMNS; c++)
     {
-        w[c] = (const unsigned char *)p->w + (column + (c < n ? c : n - 1)) * p->ldw;
+        w[c] =
+            (const unsigned char *)p->w + column * p->ldw + (packed || c < n ? c : n - 1) * stride;
     }
     UNROLL for (size_t r = 0; r < R; r++)
     {
@@ -55,6 +61,9 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const struct ke
     }
     size_t i = 0;
     for (; p->k - i >= LANES; i += LANES) {
+        if (soon) {
+            __builtin_prefetch(soon + i * sizeof(float), 0, 2);
+        }
         vec a[PRODUCT_ROWS];
         UNROLL for (size_t r = 0; r < R; r++)
         {
@@ -62,7 +71,7 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const struct ke
         }
         UNROLL for (size_t c = 0; c < PRODUCT_COLUMNS; c++)
         {
-            vec b = v_load_as(dtype, w[c] + i * size);
+            vec b = v_load_as(dtype, w[c] + i * step);
             UNROLL for (size_t r = 0; r < R; r++)
             {
                 sum[r][c] = v_fma(a[r], b, sum[r][c]);
@@ -73,7 +82,8 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const struct ke
     if (left > 0) {
         UNROLL for (size_t c = 0; c < PRODUCT_COLUMNS; c++)
         {
-            vec b = v_load_as_n(dtype, w[c] + i * size, left);
+            vec b = packed ? v_load_as(dtype, w[c] + i * step)
+                           : v_load_as_n(dtype, w[c] + i * step, left);
             UNROLL for (size_t r = 0; r < R; r++)
             {
                 sum[r][c] = v_fma(v_load_n(x[r] + i, left), b, sum[r][c]);
@@ -82,12 +92,8 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const struct ke
     }
     UNROLL for (size_t r = 0; r < R; r++)
     {
-        float four[PRODUCT_COLUMNS];
-        v_sum4(sum[r][0], sum[r][1], sum[r][2], sum[r][3], four);
         float *y = p->y + (row + r) * p->ldy + column;
-        for (size_t c = 0; c < n; c++) {
-            y[c] = p->add ? y[c] + four[c] : four[c];
-        }
+        v_sum4(sum[r][0], sum[r][1], sum[r][2], sum[r][3], n, p->add, y);
     }
 }
 
@@ -98,19 +104,27 @@ static size_t tile_height(size_t rows, size_t most)
     return (rows + tiles - 1) / tiles;
 }
 
-#define TILE_CASE(R)                                                       \
-    case R:                                                                \
-        if ((R) <= PRODUCT_ROWS) {                                         \
-            product_tile((R) <= PRODUCT_ROWS ? (R) : 1, dtype, p, row, c); \
-        }                                                                  \
+#define TILE_CASE(R)                                                                     \
+    case R:                                                                              \
+        if ((R) <= PRODUCT_ROWS) {                                                       \
+            product_tile((R) <= PRODUCT_ROWS ? (R) : 1, dtype, packed, p, row, c, soon); \
+        }                                                                                \
         break
 
-INLINE void product_of(const enum dtype dtype, const struct kernels_piece *p)
+INLINE void product_of(const enum dtype dtype, const bool packed, const struct kernels_piece *p)
 {
-    size_t height = p->rows ? tile_height(p->rows, PRODUCT_ROWS) : 1;
+    size_t height = p->rows ? tile_height(p->rows, PRODUCT_ROWS) : 1, asked = 0;
     for (size_t row = 0; row < p->rows; row += height) {
         size_t rows = p->rows - row < height ? p->rows - row : height;
+        size_t next = row + height;
         for (size_t c = 0; c < p->n; c += PRODUCT_COLUMNS) {
+            /* first the rows of x that the next tile reads, then weights */
+            const void *soon = NULL;
+            if (next < p->rows && next < row + 2 * height) {
+                soon = p->x + next++ * p->ldx;
+            } else if (asked < p->ahead_n) {
+                soon = (const unsigned char *)p->ahead + asked++ * p->ahead_ld;
+            }
             switch (rows) {
                 TILE_CASE(1);
                 TILE_CASE(2);
@@ -125,27 +139,63 @@ INLINE void product_of(const enum dtype dtype, const struct kernels_piece *p)
 
 TARGET static void product_f32(const struct kernels_piece *p)
 {
-    product_of(DTYPE_F32, p);
+    product_of(DTYPE_F32, false, p);
+}
+
+TARGET static void product_packed(const struct kernels_piece *p)
+{
+    product_of(DTYPE_F32, true, p);
 }
 
 TARGET static void product_f16(const struct kernels_piece *p)
 {
-    product_of(DTYPE_F16, p);
+    product_of(DTYPE_F16, false, p);
 }
 
 TARGET static void product_bf16(const struct kernels_piece *p)
 {
-    product_of(DTYPE_BF16, p);
+    product_of(DTYPE_BF16, false, p);
 }
 
 static void product(const struct kernels_piece *p)
 {
-    if (p->dtype == DTYPE_F32) {
+    if (p->packed) {
+        product_packed(p);
+    } else if (p->dtype == DTYPE_F32) {
         product_f32(p);
     } else if (p->dtype == DTYPE_F16) {
         product_f16(p);
     } else {
         product_bf16(p);
+    }
+}
+
+/* n rows of w [n, k] as `packed` in kernels_level.h says; past k, zeros. */
+INLINE void pack_rows(const enum dtype dtype, const struct kernels_piece *p, float *to)
+{
+    const size_t size = dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
+    for (size_t row = 0; row < p->n; row++) {
+        const unsigned char *from = (const unsigned char *)p->w + row * p->ldw;
+        float *out = to + row / PRODUCT_COLUMNS * PRODUCT_COLUMNS * kernels_packed(p->k) +
+                     row % PRODUCT_COLUMNS * LANES;
+        size_t i = 0;
+        for (; p->k - i >= LANES; i += LANES) {
+            v_store(out + i * PRODUCT_COLUMNS, v_load_as(dtype, from + i * size));
+        }
+        if (i < p->k) {
+            v_store(out + i * PRODUCT_COLUMNS, v_load_as_n(dtype, from + i * size, p->k - i));
+        }
+    }
+}
+
+TARGET static void pack(const struct kernels_piece *p, float *to)
+{
+    if (p->dtype == DTYPE_F32) {
+        pack_rows(DTYPE_F32, p, to);
+    } else if (p->dtype == DTYPE_F16) {
+        pack_rows(DTYPE_F16, p, to);
+    } else {
+        pack_rows(DTYPE_BF16, p, to);
     }
 }
 

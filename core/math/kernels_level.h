@@ -24,17 +24,28 @@ static inline size_t kernels_block(size_t k)
     return (block + 31) / 32 * 32;
 }
 
+/* The length of a packed row: k rounded up to whole vectors of any level. */
+static inline size_t kernels_packed(size_t k)
+{
+    return (k + 15) / 16 * 16;
+}
+
 /* y [rows, n] = or += x [rows, k] times a piece of weights. */
 struct kernels_piece {
     const float *x;
     size_t ldx, rows;
     const void *w; /* any alignment */
     enum dtype dtype;
-    size_t ldw; /* bytes from a row of w to the next */
+    size_t ldw;  /* bytes from a row of w to the next */
+    bool packed; /* product only: w is what pack made; ldw is that of a packed row */
     size_t n, k;
     bool add; /* += */
     float *y;
     size_t ldy;
+    /* What will be read next, product only: ahead_n rows of weights are asked for from memory while
+     * this piece is multiplied. */
+    const void *ahead;
+    size_t ahead_ld, ahead_n; /* bytes; rows */
 };
 
 struct kernels_level {
@@ -46,6 +57,9 @@ struct kernels_level {
 
     /* w [n, k] */
     void (*product)(const struct kernels_piece *p);
+    /* w [n, k], four rows at a time, as fp32: a vector of the first row, one of the second, the
+     * third, the fourth, the next of the first. So they are read from one end to the other. */
+    void (*pack)(const struct kernels_piece *p, float *to);
     /* w [k, n] */
     void (*columns)(const struct kernels_piece *p);
     void (*widen)(enum dtype dtype, const void *from, size_t n, float *to);

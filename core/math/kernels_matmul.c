@@ -6,8 +6,9 @@
 #include "core/math/kernels.h"
 #include "core/math/kernels_level.h"
 
-/* Weight rows that are widened together, and bytes of weights that are streamed as one part. */
-#define BLOCK_ROWS 64
+/* Weight rows that are packed together, fewer where that leaves a thread without work, and bytes of
+ * weights that are streamed as one part. */
+#define BLOCK_ROWS 128
 #define STREAM_BYTES ((size_t)128 << 10)
 
 struct multiplication {
@@ -71,20 +72,26 @@ static void matmul_part(void *argument, size_t part, int worker)
         product_in_place(m->level, &p);
         return;
     }
-    float *scratch = threads_scratch(m->threads, worker);
+    /* When this part is done, the other threads have probably taken the parts between. */
+    size_t later = first + (size_t)threads_count(m->threads) * m->part;
     size_t block = kernels_block(m->k);
-    p.w = scratch;
-    p.dtype = DTYPE_F32;
-    p.ldw = block * sizeof *scratch;
+    p.ahead_ld = p.ldw;
     for (size_t k = 0; k < m->k; k += block) {
+        bool last = m->k - k <= block;
+        size_t next = last ? later : first;
         p.x = m->x + k;
         p.k = smaller(block, m->k - k);
         p.add = k > 0;
-        for (size_t j = 0; j < p.n; j++) {
-            m->level->widen(m->w->dtype, element(m->w, (first + j) * m->k + k), p.k,
-                            scratch + j * block);
-        }
-        m->level->product(&p);
+        p.ahead_n = next < m->w->shape[0] ? smaller(p.n, m->w->shape[0] - next) : 0;
+        p.ahead = p.ahead_n ? element(m->w, next * m->k + (last ? 0 : k + block)) : NULL;
+        p.w = element(m->w, first * m->k + k);
+        struct kernels_piece packed = p;
+        m->level->pack(&p, threads_scratch(m->threads, worker));
+        packed.w = threads_scratch(m->threads, worker);
+        packed.packed = true;
+        packed.dtype = DTYPE_F32;
+        packed.ldw = kernels_packed(p.k) * sizeof(float);
+        m->level->product(&packed);
     }
 }
 
@@ -101,6 +108,9 @@ void kernel_matmul(struct threads *threads, const float *x, size_t rows, const s
                                .y = y,
                                .ldy = n,
                                .part = BLOCK_ROWS};
+    while (m.part > 16 && n / m.part < 8 * (size_t)threads_count(threads)) {
+        m.part /= 2;
+    }
     if (rows <= m.level->product_rows) {
         size_t fit = STREAM_BYTES / (m.k * dtype_size(w->dtype) + 1) / 4 * 4;
         m.part = fit < 4 ? 4 : fit;

@@ -24,7 +24,9 @@ static void product(const struct kernels_piece *p)
         blas_product(true, p->rows, p->n, p->k, 1.0f, p->x, p->ldx, p->w, p->ldw / sizeof(float),
                      p->add ? 1.0f : 0.0f, p->y, p->ldy);
     } else {
-        base->product(p);
+        struct kernels_piece q = *p;
+        q.packed = false;
+        base->product(&q);
     }
 }
 
@@ -38,6 +40,15 @@ static void columns(const struct kernels_piece *p)
     }
 }
 
+/* Rows one after the other. */
+static void pack(const struct kernels_piece *p, float *to)
+{
+    for (size_t row = 0; row < p->n; row++) {
+        base->widen(p->dtype, (const unsigned char *)p->w + row * p->ldw, p->k,
+                    to + row * kernels_packed(p->k));
+    }
+}
+
 static void load(void)
 {
     base = kernels_find("avx512");
@@ -46,6 +57,7 @@ static void load(void)
     level = *base;
     level.name = "openblas";
     level.words = blas_name();
+    level.pack = pack;
     level.product = product;
     level.columns = columns;
 }

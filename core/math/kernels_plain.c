@@ -161,12 +161,12 @@ V float sum_of(vec a)
     return (a[0] + a[2]) + (a[1] + a[3]);
 }
 
-V void v_sum4(vec a, vec b, vec c, vec d, float four[4])
+V void v_sum4(vec a, vec b, vec c, vec d, size_t n, bool more, float *y)
 {
-    four[0] = sum_of(a);
-    four[1] = sum_of(b);
-    four[2] = sum_of(c);
-    four[3] = sum_of(d);
+    const vec four = {sum_of(a), sum_of(b), sum_of(c), sum_of(d)};
+    for (size_t i = 0; i < n; i++) {
+        y[i] = more ? y[i] + four[i] : four[i];
+    }
 }
 
 V wide w_zero(void)

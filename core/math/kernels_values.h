@@ -48,7 +48,7 @@ TARGET static float dot(const float *a, const float *b, size_t n)
         sum[0] = v_fma(v_load_n(a + i, n - i), v_load_n(b + i, n - i), sum[0]);
     }
     float four[4];
-    v_sum4(sum[0], sum[1], sum[2], sum[3], four);
+    v_sum4(sum[0], sum[1], sum[2], sum[3], 4, false, four);
     return (four[0] + four[1]) + (four[2] + four[3]);
 }
 
@@ -220,9 +220,9 @@ TARGET static double logsumexp(const float *x, size_t n)
 
 #define LEVEL_FUNCTIONS                                                                     \
     .product_rows = PRODUCT_ROWS, .column_rows = COLUMN_ROWS,                               \
-    .column_width = (size_t)COLUMN_VECTORS * LANES, .product = product, .columns = columns, \
-    .widen = widen, .dot = dot, .add_scaled = add_scaled, .add = add, .multiply = multiply, \
-    .norm = norm, .rotate = rotate, .softcap = softcap, .gelu = gelu, .softmax = softmax,   \
-    .logsumexp = logsumexp
+    .column_width = (size_t)COLUMN_VECTORS * LANES, .product = product, .pack = pack,       \
+    .columns = columns, .widen = widen, .dot = dot, .add_scaled = add_scaled, .add = add,   \
+    .multiply = multiply, .norm = norm, .rotate = rotate, .softcap = softcap, .gelu = gelu, \
+    .softmax = softmax, .logsumexp = logsumexp
 
 #endif

@@ -274,18 +274,59 @@ static void norms_as_the_formula_says(void)
     kernel_rmsnorm(threads, x, 2, 2, NULL, 0.0f, x); /* in place, without gain */
     CHECK_NEAR(x[0], 1 / sqrt(2.5), 1e-6);
     CHECK_NEAR(x[3], -4 / sqrt(12.5), 1e-6);
+    float sum[4] = {10, 20, 30, 40};
+    kernel_rmsnorm_add(threads, y, 1, 4, gain, 0.0f, y, sum);
+    CHECK_NEAR(sum[0], 10.0f + y[0], 0);
+    CHECK_NEAR(sum[3], 40.0f + y[3], 0);
     threads_destroy(threads);
 }
 
 static void rope_turns_the_halves(void)
 {
+    struct status st = {0};
+    struct threads *threads;
+    REQUIRE_OK(threads_create(&threads, 1, &st), st);
     float x[4] = {1, 2, 3, 4};
     float c[2] = {0, 1}, s[2] = {1, 0}; /* a quarter turn, and none */
-    kernel_rope(x, 1, 1, 4, c, s);
+    kernel_rope(threads, x, 1, 1, 4, c, s);
     CHECK_NEAR(x[0], -3, 0);
     CHECK_NEAR(x[2], 1, 0);
     CHECK_NEAR(x[1], 2, 0);
     CHECK_NEAR(x[3], 4, 0);
+    threads_destroy(threads);
+}
+
+static void geglu_is_gelu_of_the_gate_times_up(void)
+{
+    struct status st = {0};
+    struct threads *threads;
+    REQUIRE_OK(threads_create(&threads, 2, &st), st);
+    const size_t k = 70, n = 333;
+    static const size_t counts[] = {1, 20};
+    struct weight gate = make(DTYPE_BF16, n, k, 0), up = make(DTYPE_F32, n, k, 1);
+    struct weight x = make(DTYPE_F32, 20, k, 0);
+    float *g = malloc(20 * n * sizeof *g), *want = malloc(20 * n * sizeof *want);
+    float *y = malloc(20 * n * sizeof *y), *u = malloc(20 * n * sizeof *u);
+    for (size_t i = 0; i < 2; i++) {
+        size_t all = counts[i] * n;
+        kernel_geglu(threads, x.values, counts[i], &gate.t, &up.t, g, y);
+        kernel_matmul(threads, x.values, counts[i], &gate.t, want);
+        kernel_matmul(threads, x.values, counts[i], &up.t, u);
+        for (size_t j = 0; j < all; j++) {
+            double z = (double)want[j];
+            double gelu = 0.5 * z * (1 + tanh(sqrt(2 / M_PI) * (z + 0.044715 * z * z * z)));
+            CHECK_NEAR(g[j], gelu, 1e-5);
+            CHECK(y[j] == g[j] * u[j]);
+        }
+    }
+    free(g);
+    free(want);
+    free(y);
+    free(u);
+    drop(&gate);
+    drop(&up);
+    drop(&x);
+    threads_destroy(threads);
 }
 
 static void softmax_and_logsumexp_bear_large_numbers(void)
@@ -306,7 +347,7 @@ static void gelu_and_softcap_are_the_tanh_forms(void)
     for (size_t i = 0; i < 10000; i++) {
         x[i] = y[i] = (float)i / 500.0f - 10.0f;
     }
-    kernel_gelu(threads, x, 10000);
+    kernels_level()->gelu(x, 10000);
     for (size_t i = 0; i < 10000; i++) {
         double g = (double)y[i];
         CHECK_NEAR(x[i], 0.5 * g * (1 + tanh(sqrt(2 / M_PI) * (g + 0.044715 * g * g * g))), 1e-5);
@@ -364,6 +405,7 @@ static const struct test tests[] = {
     TEST(adds_rows_of_any_type),
     TEST(norms_as_the_formula_says),
     TEST(rope_turns_the_halves),
+    TEST(geglu_is_gelu_of_the_gate_times_up),
     TEST(softmax_and_logsumexp_bear_large_numbers),
     TEST(gelu_and_softcap_are_the_tanh_forms),
     TEST(openblas_agrees_where_it_is_installed),

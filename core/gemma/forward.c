@@ -23,7 +23,9 @@ struct forward {
     float *k, *v;     /* [N, G*K] */
     float *z;         /* [N, H*K] concatenated heads */
     float *o;         /* [N, D] what a sublayer adds */
-    float *gate, *up; /* [N, F] */
+    float *gate;      /* [N, F] gelu of the gate */
+    float *neurons;   /* [N, F] */
+    float *frequency; /* [2, K/2] RoPE's, of full and of local layers */
     float *cosine[2]; /* [N, K/2] RoPE, of full and of local layers */
     float *sine[2];
     float *logits; /* [LOGIT_ROWS, V] */
@@ -47,6 +49,19 @@ int forward_create(struct forward **out, const struct weights *weights, struct t
     }
     f->weights = weights;
     f->threads = threads;
+    const struct gemma_config *c = weights->config;
+    size_t half = c->head_dim / 2;
+    f->frequency = memory_alloc(2 * half, sizeof *f->frequency);
+    if (!f->frequency) {
+        memory_free(f);
+        *out = NULL;
+        return status_no_memory(st, 2 * half * sizeof *f->frequency);
+    }
+    for (size_t i = 0; i < 2 * half; i++) {
+        size_t kind = i / half;
+        float exponent = (float)(2 * (i % half)) / (float)c->head_dim;
+        f->frequency[i] = 1.0f / powf(c->rope_theta[kind], exponent) / c->rope_factor[kind];
+    }
     return STATUS_OK;
 }
 
@@ -55,6 +70,7 @@ void forward_destroy(struct forward *f)
     if (f) {
         memory_free_pages(f->pages, f->page_bytes);
         memory_free_pages(f->logits, f->logit_bytes);
+        memory_free(f->frequency);
         memory_free(f);
     }
 }
@@ -99,7 +115,7 @@ static int reserve(struct forward *f, size_t rows, struct status *st)
     f->k = carve(&next, rows * GK);
     f->v = carve(&next, rows * GK);
     f->gate = carve(&next, rows * F);
-    f->up = carve(&next, rows * F);
+    f->neurons = carve(&next, rows * F);
     for (int kind = 0; kind < 2; kind++) {
         f->cosine[kind] = carve(&next, rows * half);
         f->sine[kind] = carve(&next, rows * half);
@@ -133,31 +149,40 @@ static void offer(const struct forward *f, enum point point, size_t layer, float
     }
 }
 
-/* Embedding rows times the scale, and the angles of every token's position. Angles are computed in
- * float, as Hugging Face does. */
-static void embed(struct forward *f)
+static bool wanted(const struct forward *f, enum point point, size_t layer)
 {
+    for (size_t s = 0; s < f->n_sequences; s++) {
+        if (taps_want(f->taps, point, (int)layer, s)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Token `row` of the batch: its embedding times the scale, and the angles of its position. Angles
+ * are computed in float, as Hugging Face does. */
+static void embed_row(void *argument, size_t row, int worker)
+{
+    (void)worker;
+    const struct forward *f = argument;
     const struct gemma_config *c = f->weights->config;
     size_t D = c->hidden_size, half = c->head_dim / 2;
-    for (size_t s = 0; s < f->n_sequences; s++) {
-        const struct attention_span *span = &f->spans[s];
-        for (size_t t = 0; t < span->n; t++) {
-            size_t row = span->first_row + t;
-            float *x = f->x + row * D;
-            tensor_widen(&f->weights->embedding, (size_t)f->sequences[s].ids[t] * D, D, x);
-            for (size_t i = 0; i < D; i++) {
-                x[i] *= f->weights->embed_scale;
-            }
-            for (int kind = 0; kind < 2; kind++) {
-                for (size_t i = 0; i < half; i++) {
-                    float exponent = (float)(2 * i) / (float)c->head_dim;
-                    float frequency =
-                        1.0f / powf(c->rope_theta[kind], exponent) / c->rope_factor[kind];
-                    float angle = (float)(span->past + t) * frequency;
-                    f->cosine[kind][row * half + i] = cosf(angle);
-                    f->sine[kind][row * half + i] = sinf(angle);
-                }
-            }
+    size_t s = 0;
+    while (row >= f->spans[s].first_row + f->spans[s].n) {
+        s++;
+    }
+    size_t t = row - f->spans[s].first_row;
+    float *x = f->x + row * D;
+    tensor_widen(&f->weights->embedding, (size_t)f->sequences[s].ids[t] * D, D, x);
+    for (size_t i = 0; i < D; i++) {
+        x[i] *= f->weights->embed_scale;
+    }
+    for (int kind = 0; kind < 2; kind++) {
+        float *cosine = f->cosine[kind] + row * half, *sine = f->sine[kind] + row * half;
+        for (size_t i = 0; i < half; i++) {
+            float angle = (float)(f->spans[s].past + t) * f->frequency[kind * half + i];
+            cosine[i] = cosf(angle);
+            sine[i] = sinf(angle);
         }
     }
 }
@@ -255,8 +280,8 @@ static void layer(struct forward *f, size_t i, size_t N)
 
     /* positions turn queries and keys; local and full layers have their own frequencies */
     int kind = c->local[i] ? 1 : 0;
-    kernel_rope(f->q, N, H, K, f->cosine[kind], f->sine[kind]);
-    kernel_rope(f->k, N, G, K, f->cosine[kind], f->sine[kind]);
+    kernel_rope(threads, f->q, N, H, K, f->cosine[kind], f->sine[kind]);
+    kernel_rope(threads, f->k, N, G, K, f->cosine[kind], f->sine[kind]);
     offer(f, POINT_Q, i, f->q, H * K);
     offer(f, POINT_K, i, f->k, G * K);
     offer(f, POINT_V, i, f->v, G * K);
@@ -269,31 +294,28 @@ static void layer(struct forward *f, size_t i, size_t N)
     /* back to the stream's width, normed, added */
     kernel_matmul(threads, f->z, N, &w->o_proj, f->o);
     offer(f, POINT_ATTN_OUT_RAW, i, f->o, D);
-    kernel_rmsnorm(threads, f->o, N, D, w->post_attention_gain, eps, f->o);
+    kernel_rmsnorm_add(threads, f->o, N, D, w->post_attention_gain, eps, f->o, f->x);
     offer(f, POINT_ATTN_OUT, i, f->o, D);
-    kernel_add(f->x, f->o, N * D, f->x);
     offer(f, POINT_RESID_MID, i, f->x, D);
 
     /* the feed-forward layer reads its own normed copy (transcoders of Gemma Scope 1: without gain)
      */
-    kernel_rmsnorm(threads, f->x, N, D, NULL, eps, f->a);
-    offer(f, POINT_MLP_IN_PREGAIN, i, f->a, D);
+    if (wanted(f, POINT_MLP_IN_PREGAIN, i)) {
+        kernel_rmsnorm(threads, f->x, N, D, NULL, eps, f->a);
+        offer(f, POINT_MLP_IN_PREGAIN, i, f->a, D);
+    }
     kernel_rmsnorm(threads, f->x, N, D, w->pre_feedforward_gain, eps, f->a);
     offer(f, POINT_MLP_IN, i, f->a, D);
 
     /* neurons = gelu(gate) * up */
-    kernel_matmul(threads, f->a, N, &w->gate_proj, f->gate);
-    kernel_matmul(threads, f->a, N, &w->up_proj, f->up);
-    kernel_gelu(threads, f->gate, N * F);
+    kernel_geglu(threads, f->a, N, &w->gate_proj, &w->up_proj, f->gate, f->neurons);
     offer(f, POINT_MLP_GATE, i, f->gate, F);
-    kernel_multiply(f->gate, f->up, N * F, f->gate);
-    offer(f, POINT_NEURONS, i, f->gate, F);
+    offer(f, POINT_NEURONS, i, f->neurons, F);
 
-    kernel_matmul(threads, f->gate, N, &w->down_proj, f->o);
+    kernel_matmul(threads, f->neurons, N, &w->down_proj, f->o);
     offer(f, POINT_MLP_OUT_RAW, i, f->o, D);
-    kernel_rmsnorm(threads, f->o, N, D, w->post_feedforward_gain, eps, f->o);
+    kernel_rmsnorm_add(threads, f->o, N, D, w->post_feedforward_gain, eps, f->o, f->x);
     offer(f, POINT_MLP_OUT, i, f->o, D);
-    kernel_add(f->x, f->o, N * D, f->x);
     offer(f, POINT_RESID_POST, i, f->x, D);
 }
 
@@ -333,7 +355,7 @@ int forward_run(struct forward *f, const struct sequence *sequences, size_t n_se
     if (code) {
         goto done;
     }
-    embed(f);
+    threads_run(f->threads, rows, embed_row, f);
     offer(f, POINT_EMBED, 0, f->x, f->weights->config->hidden_size);
     bool cached = false;
     for (size_t s = 0; s < n_sequences; s++) {

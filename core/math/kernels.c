@@ -2,11 +2,6 @@
 
 #include "core/math/kernels_level.h"
 
-void kernel_add(const float *a, const float *b, size_t n, float *y)
-{
-    kernels_level()->add(a, b, n, y);
-}
-
 void kernel_multiply(const float *a, const float *b, size_t n, float *y)
 {
     kernels_level()->multiply(a, b, n, y);
@@ -19,7 +14,7 @@ float kernel_dot(const float *a, const float *b, size_t n)
 
 struct rows {
     const float *x, *gain;
-    float *y;
+    float *y, *sum;
     size_t width;
     float eps;
 };
@@ -28,31 +23,49 @@ static void norm_row(void *argument, size_t row, int worker)
 {
     (void)worker;
     const struct rows *r = argument;
-    const float *x = r->x + row * r->width;
-    float *y = r->y + row * r->width;
-    kernels_level()->norm(x, r->width, r->gain, r->eps, y);
+    size_t at = row * r->width;
+    kernels_level()->norm(r->x + at, r->width, r->gain, r->eps, r->y + at);
+    if (r->sum) {
+        kernels_level()->add(r->sum + at, r->y + at, r->width, r->sum + at);
+    }
 }
 
 void kernel_rmsnorm(struct threads *threads, const float *x, size_t rows, size_t width,
                     const float *gain, float eps, float *y)
 {
-    struct rows r = {.x = x, .gain = gain, .y = y, .width = width, .eps = eps};
+    kernel_rmsnorm_add(threads, x, rows, width, gain, eps, y, NULL);
+}
+
+void kernel_rmsnorm_add(struct threads *threads, const float *x, size_t rows, size_t width,
+                        const float *gain, float eps, float *y, float *sum)
+{
+    struct rows r = {.x = x, .gain = gain, .y = y, .sum = sum, .width = width, .eps = eps};
     threads_run(threads, rows, norm_row, &r);
 }
 
-void kernel_rope(float *x, size_t rows, size_t heads, size_t width, const float *cosine,
-                 const float *sine)
+struct turn {
+    float *x;
+    size_t heads, width;
+    const float *cosine, *sine;
+};
+
+static void turn_row(void *argument, size_t row, int worker)
 {
-    size_t half = width / 2;
-    for (size_t row = 0; row < rows; row++) {
-        const float *c = cosine + row * half;
-        const float *s = sine + row * half;
-        for (size_t head = 0; head < heads; head++) {
-            float *low = x + (row * heads + head) * width;
-            float *high = low + half;
-            kernels_level()->rotate(low, high, half, c, s);
-        }
+    (void)worker;
+    const struct turn *t = argument;
+    size_t half = t->width / 2;
+    for (size_t head = 0; head < t->heads; head++) {
+        float *low = t->x + (row * t->heads + head) * t->width;
+        kernels_level()->rotate(low, low + half, half, t->cosine + row * half,
+                                t->sine + row * half);
     }
+}
+
+void kernel_rope(struct threads *threads, float *x, size_t rows, size_t heads, size_t width,
+                 const float *cosine, const float *sine)
+{
+    struct turn t = {.x = x, .heads = heads, .width = width, .cosine = cosine, .sine = sine};
+    threads_run(threads, rows, turn_row, &t);
 }
 
 void kernel_softcap(float *x, size_t n, float cap)
@@ -99,17 +112,4 @@ void kernel_softcap_all(struct threads *threads, float *x, size_t n, float cap)
 {
     struct span span = {.x = x, .n = n, .cap = cap};
     threads_run(threads, cap == 0.0f ? 0 : (n + PART - 1) / PART, softcap_part, &span);
-}
-
-static void gelu_part(void *argument, size_t part, int worker)
-{
-    (void)worker;
-    const struct span *span = argument;
-    kernels_level()->gelu(span->x + part * PART, part_length(span, part));
-}
-
-void kernel_gelu(struct threads *threads, float *gate, size_t n)
-{
-    struct span span = {.x = gate, .n = n};
-    threads_run(threads, (n + PART - 1) / PART, gelu_part, &span);
 }

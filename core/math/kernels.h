@@ -16,6 +16,11 @@
 void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
                    float *y);
 
+/* gate [rows, n] = gelu_tanh(x Wg^T), neurons [rows, n] = gate * (x Wu^T); Wg and Wu [n, k].
+ * gelu_tanh(g) = 0.5 g (1 + tanh(sqrt(2/pi) (g + 0.044715 g^3))) */
+void kernel_geglu(struct threads *threads, const float *x, size_t rows, const struct tensor *w_gate,
+                  const struct tensor *w_up, float *gate, float *neurons);
+
 /* y [rows, cols] = x [rows, k] W[:, first .. first+cols-1], W [k, n] as SAEs store W_enc.
  * Row r of y starts at y + r * ldy. */
 void kernel_matmul_columns(struct threads *threads, const float *x, size_t rows,
@@ -40,10 +45,14 @@ void kernel_combine(const float *x, size_t rows, size_t ldx, const float *w, siz
 void kernel_rmsnorm(struct threads *threads, const float *x, size_t rows, size_t width,
                     const float *gain, float eps, float *y);
 
+/* The same without a second pass over the rows: y = the norm of x, and sum += y. */
+void kernel_rmsnorm_add(struct threads *threads, const float *x, size_t rows, size_t width,
+                        const float *gain, float eps, float *y, float *sum);
+
 /* Rotary embedding, half-split: elements i and i + width/2 of a head turn by the row's angle i.
  * x [rows, heads, width]; cosine and sine [rows, width/2]. */
-void kernel_rope(float *x, size_t rows, size_t heads, size_t width, const float *cosine,
-                 const float *sine);
+void kernel_rope(struct threads *threads, float *x, size_t rows, size_t heads, size_t width,
+                 const float *cosine, const float *sine);
 
 /* x = cap * tanh(x / cap); nothing where cap is 0. */
 void kernel_softcap(float *x, size_t n, float cap);
@@ -57,12 +66,8 @@ void kernel_softmax(float *x, size_t n);
 /* log(sum(exp(x))), the sum in double. */
 double kernel_logsumexp(const float *x, size_t n);
 
-/* gate = gelu_tanh(gate) = 0.5 g (1 + tanh(sqrt(2/pi) (g + 0.044715 g^3))) */
-void kernel_gelu(struct threads *threads, float *gate, size_t n);
-
-/* y = a * b; y = a + b; y may be either. */
+/* y = a * b; y may be either. */
 void kernel_multiply(const float *a, const float *b, size_t n, float *y);
-void kernel_add(const float *a, const float *b, size_t n, float *y);
 
 /* "AVX-512, fp32": which kernels this CPU (or DARKMATTER_KERNELS in the environment) chose. */
 const char *kernel_backend(void);

@@ -16,9 +16,9 @@ struct multiplication {
     const struct kernels_level *level;
     const float *x;
     size_t rows, k;
-    const struct tensor *w;
-    size_t first, cols; /* which columns, in kernel_matmul_columns */
-    float *y;
+    const struct tensor *w, *w_up; /* w_up: in kernel_geglu */
+    size_t first, cols;            /* which columns, in kernel_matmul_columns */
+    float *y, *y_up;
     size_t ldy;
     size_t part; /* weight rows, or columns, of one part */
 };
@@ -54,19 +54,19 @@ static void product_in_place(const struct kernels_level *level, const struct ker
     }
 }
 
-static void matmul_part(void *argument, size_t part, int worker)
+/* Columns first .. first+n of y, from as many rows of w. */
+static void matmul_columns(const struct multiplication *m, const struct tensor *w, size_t first,
+                           float *y, float *scratch)
 {
-    const struct multiplication *m = argument;
-    size_t first = part * m->part;
     struct kernels_piece p = {.x = m->x,
                               .ldx = m->k,
                               .rows = m->rows,
-                              .w = element(m->w, first * m->k),
-                              .dtype = m->w->dtype,
-                              .ldw = m->k * dtype_size(m->w->dtype),
-                              .n = smaller(m->part, m->w->shape[0] - first),
+                              .w = element(w, first * m->k),
+                              .dtype = w->dtype,
+                              .ldw = m->k * dtype_size(w->dtype),
+                              .n = smaller(m->part, w->shape[0] - first),
                               .k = m->k,
-                              .y = m->y + first,
+                              .y = y + first,
                               .ldy = m->ldy};
     if (m->rows <= m->level->product_rows) {
         product_in_place(m->level, &p);
@@ -82,12 +82,12 @@ static void matmul_part(void *argument, size_t part, int worker)
         p.x = m->x + k;
         p.k = smaller(block, m->k - k);
         p.add = k > 0;
-        p.ahead_n = next < m->w->shape[0] ? smaller(p.n, m->w->shape[0] - next) : 0;
-        p.ahead = p.ahead_n ? element(m->w, next * m->k + (last ? 0 : k + block)) : NULL;
-        p.w = element(m->w, first * m->k + k);
+        p.ahead_n = next < w->shape[0] ? smaller(p.n, w->shape[0] - next) : 0;
+        p.ahead = p.ahead_n ? element(w, next * m->k + (last ? 0 : k + block)) : NULL;
+        p.w = element(w, first * m->k + k);
         struct kernels_piece packed = p;
-        m->level->pack(&p, threads_scratch(m->threads, worker));
-        packed.w = threads_scratch(m->threads, worker);
+        m->level->pack(&p, scratch);
+        packed.w = scratch;
         packed.packed = true;
         packed.dtype = DTYPE_F32;
         packed.ldw = kernels_packed(p.k) * sizeof(float);
@@ -95,10 +95,42 @@ static void matmul_part(void *argument, size_t part, int worker)
     }
 }
 
+static void matmul_part(void *argument, size_t part, int worker)
+{
+    const struct multiplication *m = argument;
+    float *scratch = threads_scratch(m->threads, worker);
+    size_t first = part * m->part;
+    size_t n = smaller(m->part, m->ldy - first);
+    matmul_columns(m, m->w, first, m->y, scratch);
+    if (!m->w_up) {
+        return;
+    }
+    matmul_columns(m, m->w_up, first, m->y_up, scratch);
+    for (size_t r = 0; r < m->rows; r++) { /* while both are still in the cache */
+        float *gate = m->y + r * m->ldy + first;
+        float *up = m->y_up + r * m->ldy + first;
+        m->level->gelu(gate, n);
+        m->level->multiply(gate, up, n, up);
+    }
+}
+
+static void matmul_run(struct multiplication *m)
+{
+    size_t n = m->ldy;
+    m->part = BLOCK_ROWS;
+    while (m->part > 16 && n / m->part < 8 * (size_t)threads_count(m->threads)) {
+        m->part /= 2;
+    }
+    if (m->rows <= m->level->product_rows) {
+        size_t fit = STREAM_BYTES / (m->k * dtype_size(m->w->dtype) + 1) / 4 * 4;
+        m->part = fit < 4 ? 4 : fit;
+    }
+    threads_run(m->threads, (n + m->part - 1) / m->part, matmul_part, m);
+}
+
 void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
                    float *y)
 {
-    size_t n = w->shape[0];
     struct multiplication m = {.threads = threads,
                                .level = kernels_level(),
                                .x = x,
@@ -106,16 +138,24 @@ void kernel_matmul(struct threads *threads, const float *x, size_t rows, const s
                                .k = w->shape[1],
                                .w = w,
                                .y = y,
-                               .ldy = n,
-                               .part = BLOCK_ROWS};
-    while (m.part > 16 && n / m.part < 8 * (size_t)threads_count(threads)) {
-        m.part /= 2;
-    }
-    if (rows <= m.level->product_rows) {
-        size_t fit = STREAM_BYTES / (m.k * dtype_size(w->dtype) + 1) / 4 * 4;
-        m.part = fit < 4 ? 4 : fit;
-    }
-    threads_run(threads, (n + m.part - 1) / m.part, matmul_part, &m);
+                               .ldy = w->shape[0]};
+    matmul_run(&m);
+}
+
+void kernel_geglu(struct threads *threads, const float *x, size_t rows, const struct tensor *w_gate,
+                  const struct tensor *w_up, float *gate, float *neurons)
+{
+    struct multiplication m = {.threads = threads,
+                               .level = kernels_level(),
+                               .x = x,
+                               .rows = rows,
+                               .k = w_gate->shape[1],
+                               .w = w_gate,
+                               .w_up = w_up,
+                               .y = gate,
+                               .y_up = neurons,
+                               .ldy = w_gate->shape[0]};
+    matmul_run(&m);
 }
 
 void kernel_product(const float *x, size_t rows, size_t ldx, const float *w, size_t n, size_t ldw,

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct helper {
@@ -20,10 +21,13 @@ struct threads {
     pthread_mutex_t lock;   /* guards what follows */
     pthread_cond_t work_is_there;
     pthread_cond_t work_is_done;
-    unsigned long round; /* counts threads_run calls that woke the helpers */
-    int running;         /* helpers that have not finished this round */
-    bool stop;
+    int sleeping;       /* helpers that wait for work_is_there */
+    bool caller_sleeps; /* on work_is_done */
+    atomic_ulong round; /* counts threads_run calls that the helpers share */
+    atomic_int running; /* helpers that have not finished this round */
+    atomic_bool stop;
 
+    /* Written before round is, read after it: */
     void (*part)(void *, size_t, int);
     void *argument;
     size_t parts;
@@ -46,29 +50,97 @@ static void take_parts(struct threads *pool, int worker)
     }
 }
 
+/* A wait this short is spent awake: a token is some two hundred small pieces of work one right
+ * after the other, and to fall asleep and be woken takes as long as such a piece. */
+#define AWAKE_NS 30000
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static long long nanoseconds(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (long long)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static bool time_is_up(long long *until)
+{
+    for (int i = 0; i < 16; i++) {
+        pause_briefly();
+    }
+    long long now = nanoseconds();
+    *until = *until ? *until : now + AWAKE_NS;
+    return now >= *until;
+}
+
+static bool nothing_new(struct threads *pool, unsigned long seen)
+{
+    return atomic_load_explicit(&pool->round, memory_order_acquire) == seen &&
+           !atomic_load_explicit(&pool->stop, memory_order_acquire);
+}
+
+static void await_round(struct threads *pool, unsigned long seen)
+{
+    long long until = 0;
+    while (nothing_new(pool, seen)) {
+        if (time_is_up(&until)) {
+            pthread_mutex_lock(&pool->lock);
+            pool->sleeping++;
+            while (nothing_new(pool, seen)) {
+                pthread_cond_wait(&pool->work_is_there, &pool->lock);
+            }
+            pool->sleeping--;
+            pthread_mutex_unlock(&pool->lock);
+        }
+    }
+}
+
 static void *helper_main(void *argument)
 {
     struct helper *self = argument;
     struct threads *pool = self->pool;
-    unsigned long seen = 0;
-    pthread_mutex_lock(&pool->lock);
-    for (;;) {
-        while (pool->round == seen && !pool->stop) {
-            pthread_cond_wait(&pool->work_is_there, &pool->lock);
+    for (unsigned long seen = 0;; seen++) {
+        await_round(pool, seen);
+        if (atomic_load_explicit(&pool->stop, memory_order_acquire)) {
+            return NULL;
         }
-        if (pool->stop) {
-            break;
-        }
-        seen = pool->round;
-        pthread_mutex_unlock(&pool->lock);
         take_parts(pool, self->worker);
-        pthread_mutex_lock(&pool->lock);
-        if (--pool->running == 0) {
-            pthread_cond_signal(&pool->work_is_done);
+        if (atomic_fetch_sub_explicit(&pool->running, 1, memory_order_acq_rel) == 1) {
+            pthread_mutex_lock(&pool->lock);
+            if (pool->caller_sleeps) {
+                pthread_cond_signal(&pool->work_is_done);
+            }
+            pthread_mutex_unlock(&pool->lock);
         }
     }
-    pthread_mutex_unlock(&pool->lock);
-    return NULL;
+}
+
+static bool helpers_run(struct threads *pool)
+{
+    return atomic_load_explicit(&pool->running, memory_order_acquire) > 0;
+}
+
+static void await_helpers(struct threads *pool)
+{
+    long long until = 0;
+    while (helpers_run(pool)) {
+        if (time_is_up(&until)) {
+            pthread_mutex_lock(&pool->lock);
+            pool->caller_sleeps = true;
+            while (helpers_run(pool)) {
+                pthread_cond_wait(&pool->work_is_done, &pool->lock);
+            }
+            pool->caller_sleeps = false;
+            pthread_mutex_unlock(&pool->lock);
+        }
+    }
 }
 
 static int processors(void)
@@ -131,24 +203,24 @@ void threads_run(struct threads *pool, size_t parts, void (*part)(void *, size_t
                  void *argument)
 {
     pthread_mutex_lock(&pool->caller);
-    bool alone = parts < 2 || pool->started == 0;
-    pthread_mutex_lock(&pool->lock);
     pool->part = part;
     pool->argument = argument;
     pool->parts = parts;
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    bool alone = parts < 2 || pool->started == 0;
     if (!alone) {
-        pool->running = pool->started;
-        pool->round++;
-        pthread_cond_broadcast(&pool->work_is_there);
+        pthread_mutex_lock(&pool->lock);
+        atomic_store_explicit(&pool->running, pool->started, memory_order_relaxed);
+        atomic_fetch_add_explicit(&pool->round, 1, memory_order_release);
+        if (pool->sleeping > 0) {
+            pthread_cond_broadcast(&pool->work_is_there);
+        }
+        pthread_mutex_unlock(&pool->lock);
     }
-    pthread_mutex_unlock(&pool->lock);
     take_parts(pool, 0);
-    pthread_mutex_lock(&pool->lock);
-    while (!alone && pool->running > 0) {
-        pthread_cond_wait(&pool->work_is_done, &pool->lock);
+    if (!alone) {
+        await_helpers(pool);
     }
-    pthread_mutex_unlock(&pool->lock);
     pthread_mutex_unlock(&pool->caller);
 }
 
@@ -158,7 +230,7 @@ void threads_destroy(struct threads *pool)
         return;
     }
     pthread_mutex_lock(&pool->lock);
-    pool->stop = true;
+    atomic_store_explicit(&pool->stop, true, memory_order_release);
     pthread_cond_broadcast(&pool->work_is_there);
     pthread_mutex_unlock(&pool->lock);
     for (int i = 0; i < pool->started; i++) {

@@ -10,8 +10,8 @@ struct store_explanation {
     const char *description, *author, *type_name, *explainer, *notes, *origin, *created_at, *other;
 };
 
-/* Adds or, where the id is known, replaces. A batch is one transaction. NULL strings count as "".
- */
+/* Adds or, where the id is known, replaces; the origin stays the first one. A batch is one
+ * transaction. NULL strings count as ""; id, model and source are needed. */
 int store_put_explanations(struct store *store, const struct store_explanation *e, size_t n,
                            struct status *st);
 int store_delete_explanation(struct store *store, const char *id, bool *found, struct status *st);
@@ -38,7 +38,8 @@ int store_search(struct store *store, const char *query, const char *model,
                  int (*visit)(void *user, const struct store_match *m), void *user, size_t *total,
                  struct status *st);
 
-/* Imported dashboards, line by line as they came. */
+/* Imported dashboards, line by line as they came. A line replaces the one of the same feature, or
+ * of the same id. Reading: of one feature, or with index -1 of the source, by index and row. */
 struct store_imported {
     const char *id; /* of an activation; NULL for a feature */
     const char *model, *source;

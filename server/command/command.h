@@ -8,6 +8,7 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int command_serve(const struct options *options);
+int command_index(const struct options *options);
 int command_tokenize(const struct options *options);
 int command_health(const struct options *options);
 

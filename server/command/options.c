@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { TEXT, LIST, NUMBER, BYTES, FLAG, SCALE, PRECISION };
+enum kind { TEXT, LIST, NUMBER, COUNT, BYTES, FLAG, SCALE, PRECISION };
 
-enum command { SERVE = 1, TOKENIZE = 2, HEALTH = 4 };
+enum command { SERVE = 1, TOKENIZE = 2, HEALTH = 4, INDEX = 8 };
 
 static const struct {
     const char *name;
@@ -20,6 +20,7 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"serve", SERVE, "answer over HTTP and serve the site"},
+    {"index", INDEX, "run SAEs over a corpus and keep a dashboard of every feature"},
     {"tokenize", TOKENIZE,
      "JSON lines {\"text\": ...} in, {\"ids\": [...], \"tokens\": [...]} out"},
     {"health", HEALTH, "exit 0 if a server answers on --host and --port"},
@@ -35,12 +36,12 @@ static const struct flag {
     long long low, high;
 } flags[] = {
     {"--model", "FOLDER", "a Hugging Face model folder or hub cache (the bundled demo)",
-     SERVE | TOKENIZE, TEXT, offsetof(struct options, model), 0, 0},
-    {"--model-id", "ID", "the model's name in addresses (from the folder)", SERVE | TOKENIZE, TEXT,
-     offsetof(struct options, model_id), 0, 0},
-    {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)", SERVE,
-     LIST, offsetof(struct options, saes), 0, 0},
-    {"--db", "FILE", "the database (darkmatter.db in the current folder)", SERVE, TEXT,
+     SERVE | TOKENIZE | INDEX, TEXT, offsetof(struct options, model), 0, 0},
+    {"--model-id", "ID", "the model's name in addresses (from the folder)",
+     SERVE | TOKENIZE | INDEX, TEXT, offsetof(struct options, model_id), 0, 0},
+    {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)",
+     SERVE | INDEX, LIST, offsetof(struct options, saes), 0, 0},
+    {"--db", "FILE", "the database (darkmatter.db in the current folder)", SERVE | INDEX, TEXT,
      offsetof(struct options, db), 0, 0},
     {"--host", "ADDRESS", "where to listen (127.0.0.1)", SERVE | HEALTH, TEXT,
      offsetof(struct options, host), 0, 0},
@@ -54,18 +55,36 @@ static const struct flag {
      NUMBER, offsetof(struct options, token_limit), 1, 1048576},
     {"--reply-limit", "BYTES", "largest trace reply (256M)", SERVE, BYTES,
      offsetof(struct options, reply_limit), 1, LLONG_MAX},
-    {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)", SERVE,
-     BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
-    {"--threads", "N", "compute threads (all processors)", SERVE, NUMBER,
+    {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)",
+     SERVE | INDEX, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
+    {"--threads", "N", "compute threads (all processors)", SERVE | INDEX, NUMBER,
      offsetof(struct options, threads), 1, 256},
-    {"--precision", "exact", "exact: fp32 activations (bf16 comes later)", SERVE, PRECISION, 0, 0,
-     0},
-    {"--embed-scale", "KIND", "auto, f32 or bf16: rounding of sqrt(hidden size) (auto)", SERVE,
-     SCALE, offsetof(struct options, embed_scale), 0, 0},
+    {"--precision", "exact", "exact: fp32 activations (bf16 comes later)", SERVE | INDEX, PRECISION,
+     0, 0, 0},
+    {"--embed-scale", "KIND", "auto, f32 or bf16: rounding of sqrt(hidden size) (auto)",
+     SERVE | INDEX, SCALE, offsetof(struct options, embed_scale), 0, 0},
+    {"--no-auto-index", NULL, "do not index the demo's corpus on first start", SERVE, FLAG,
+     offsetof(struct options, no_auto_index), 0, 0},
+    {"--corpus", "PATH", "JSONL or text file, folder, or - (stdin); may be repeated (the demo's)",
+     INDEX, LIST, offsetof(struct options, corpora), 0, 0},
+    {"--source", "NAME", "an SAE to run; may be repeated (all of them)", INDEX, LIST,
+     offsetof(struct options, sources), 0, 0},
+    {"--name", "NAME", "the corpus's name (the file's)", INDEX, TEXT,
+     offsetof(struct options, name), 0, 0},
+    {"--context", "N", "tokens of a context, <bos> among them (128)", INDEX, NUMBER,
+     offsetof(struct options, context), 2, 1048576},
+    {"--limit-tokens", "N", "stop after so many tokens of each corpus (all)", INDEX, COUNT,
+     offsetof(struct options, limit_tokens), 1, LLONG_MAX},
+    {"--no-pack", NULL, "cut each document on its own", INDEX, FLAG,
+     offsetof(struct options, no_pack), 0, 0},
+    {"--keep-duplicates", NULL, "index repeated documents again", INDEX, FLAG,
+     offsetof(struct options, keep_duplicates), 0, 0},
+    {"--seed", "N", "of the sampled examples (0)", INDEX, NUMBER, offsetof(struct options, seed), 0,
+     INT_MAX},
     {"--no-special", NULL, "leave <bos> out", TOKENIZE, FLAG, offsetof(struct options, no_special),
      0, 0},
     {"--share", "FOLDER", "holds static/, migrations/ and demo/ (found from the program)",
-     SERVE | TOKENIZE, TEXT, offsetof(struct options, share), 0, 0},
+     SERVE | TOKENIZE | INDEX, TEXT, offsetof(struct options, share), 0, 0},
 };
 #define N_FLAGS (sizeof flags / sizeof flags[0])
 
@@ -146,7 +165,7 @@ static int store_number(struct options *o, const struct flag *f, const char *val
                           f->low, f->high, value);
     }
     char *field = (char *)o + f->offset;
-    if (f->kind == BYTES) {
+    if (f->kind == BYTES || f->kind == COUNT) {
         *(uint64_t *)(void *)field = (uint64_t)n;
     } else if (f->offset == offsetof(struct options, token_limit)) {
         o->token_limit = (size_t)n;
@@ -158,13 +177,22 @@ static int store_number(struct options *o, const struct flag *f, const char *val
 
 static int store_list(struct options *o, const struct flag *f, const char *value, struct status *st)
 {
-    bool saes = f->offset == offsetof(struct options, saes);
-    size_t *n = saes ? &o->n_saes : &o->n_allow_hosts;
-    if (*n == OPTIONS_LIST) {
+    const struct {
+        size_t offset, *n;
+        const char **items;
+    } lists[] = {{offsetof(struct options, saes), &o->n_saes, o->saes},
+                 {offsetof(struct options, allow_hosts), &o->n_allow_hosts, o->allow_hosts},
+                 {offsetof(struct options, corpora), &o->n_corpora, o->corpora},
+                 {offsetof(struct options, sources), &o->n_sources, o->sources}};
+    size_t i = 0;
+    while (lists[i].offset != f->offset) {
+        i++;
+    }
+    if (*lists[i].n == OPTIONS_LIST) {
         return status_set(st, STATUS_INVALID, "%s: given more than %d times", f->name,
                           OPTIONS_LIST);
     }
-    (saes ? o->saes : o->allow_hosts)[(*n)++] = value;
+    lists[i].items[(*lists[i].n)++] = value;
     return STATUS_OK;
 }
 
@@ -179,6 +207,7 @@ static int store_value(struct options *o, const struct flag *f, const char *valu
     case LIST:
         return store_list(o, f, value, st);
     case NUMBER:
+    case COUNT:
     case BYTES:
         return store_number(o, f, value, st);
     case FLAG:
@@ -274,8 +303,33 @@ static int use_demo(struct options *o, struct status *st)
     if (!o->owned[1] || !o->owned[2]) {
         return status_no_memory(st, strlen(o->share) + 16);
     }
+    o->is_demo = true;
     o->model = o->owned[1];
     o->saes[o->n_saes++] = o->owned[2];
+    return STATUS_OK;
+}
+
+/* Without --corpus the demo's, which says nothing about another model. */
+static int use_demo_corpus(struct options *o, struct status *st)
+{
+    if (o->name && o->n_corpora > 1) {
+        return status_set(st, STATUS_INVALID,
+                          "--name names one corpus, but --corpus is given %zu "
+                          "times: index them one after the other",
+                          o->n_corpora);
+    }
+    if (o->n_corpora) {
+        return STATUS_OK;
+    }
+    if (!o->is_demo) {
+        return status_set(st, STATUS_INVALID,
+                          "--corpus is needed: JSON lines, a text file, a folder, or - for stdin");
+    }
+    o->owned[3] = join(o->share, "demo/corpus/demo-corpus.jsonl");
+    if (!o->owned[3]) {
+        return status_no_memory(st, strlen(o->share) + 64);
+    }
+    o->corpora[o->n_corpora++] = o->owned[3];
     return STATUS_OK;
 }
 
@@ -329,6 +383,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
                           .port = 5002,
                           .db = "darkmatter.db",
                           .token_limit = 1024,
+                          .context = 128,
                           .reply_limit = 256ull * 1024 * 1024};
     int bit = command_bit(o->command);
     if (!bit) {
@@ -344,6 +399,9 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
             code = STATUS_OK;
         }
         code = code ? code : use_demo(o, st);
+    }
+    if (code == STATUS_OK && bit == INDEX) {
+        code = use_demo_corpus(o, st);
     }
     if (code) {
         options_free(o);

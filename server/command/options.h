@@ -32,6 +32,17 @@ struct options {
     uint64_t sae_memory;
     enum embed_scale embed_scale;
     bool no_special; /* tokenize */
+    bool is_demo;    /* neither --model nor --saes was given */
+    bool no_auto_index;
+    const char *corpora[OPTIONS_LIST]; /* index */
+    size_t n_corpora;
+    const char *sources[OPTIONS_LIST];
+    size_t n_sources;
+    const char *name;
+    int context;
+    uint64_t limit_tokens; /* 0: none */
+    bool no_pack, keep_duplicates;
+    int seed;
 
     char *owned[4]; /* paths that were made here */
 };

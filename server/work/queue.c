@@ -7,7 +7,9 @@
 struct queue {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct job *first, *last;
+    struct line {
+        struct job *first, *last;
+    } waiting, background;
     size_t capacity;
     bool stopped;
     /* Written under the lock; atomic so that /metrics reads them without it. */
@@ -38,6 +40,17 @@ void queue_destroy(struct queue *queue)
     }
 }
 
+static void append(struct line *line, struct job *job)
+{
+    job->next = NULL;
+    if (line->last) {
+        line->last->next = job;
+    } else {
+        line->first = job;
+    }
+    line->last = job;
+}
+
 int queue_push(struct queue *queue, struct job *job, struct status *st)
 {
     size_t tokens = job_tokens(job);
@@ -47,19 +60,16 @@ int queue_push(struct queue *queue, struct job *job, struct status *st)
     size_t room = queue->capacity > waiting ? queue->capacity - waiting : 0;
     if (queue->stopped) {
         code = status_set(st, STATUS_BUSY, "the server is stopping and takes no new work");
-    } else if (queue->first && tokens > room) {
+    } else if (job->background) {
+        append(&queue->background, job);
+        pthread_cond_signal(&queue->changed);
+    } else if (queue->waiting.first && tokens > room) {
         code = status_set(st, STATUS_BUSY,
                           "%zu tokens wait for the model already, and %zu more would exceed the "
                           "queue's %zu; try again shortly",
                           waiting, tokens, queue->capacity);
     } else {
-        job->next = NULL;
-        if (queue->last) {
-            queue->last->next = job;
-        } else {
-            queue->first = job;
-        }
-        queue->last = job;
+        append(&queue->waiting, job);
         atomic_fetch_add(&queue->depth, 1);
         atomic_fetch_add(&queue->tokens, tokens);
         pthread_cond_signal(&queue->changed);
@@ -68,35 +78,46 @@ int queue_push(struct queue *queue, struct job *job, struct status *st)
     return code;
 }
 
-/* Cuts the longest run of jobs off the front whose tokens fit the budget, one job at least. */
+/* Takes the jobs up to `last` off the front of a line. */
+static struct job *cut(struct line *line, struct job *last)
+{
+    struct job *taken = line->first;
+    line->first = last->next;
+    if (!line->first) {
+        line->last = NULL;
+    }
+    last->next = NULL;
+    return taken;
+}
+
+/* The longest run of jobs at the front whose tokens fit the budget, one job at least. */
 static struct job *take_front(struct queue *queue, size_t budget)
 {
-    struct job *taken = queue->first;
-    struct job *last = taken;
-    size_t tokens = job_tokens(taken);
+    struct job *last = queue->waiting.first;
+    size_t tokens = job_tokens(last);
     size_t depth = 1;
     while (last->next && tokens <= budget && job_tokens(last->next) <= budget - tokens) {
         last = last->next;
         tokens += job_tokens(last);
         depth++;
     }
-    queue->first = last->next;
-    if (!queue->first) {
-        queue->last = NULL;
-    }
-    last->next = NULL;
     atomic_fetch_sub(&queue->depth, depth);
     atomic_fetch_sub(&queue->tokens, tokens);
-    return taken;
+    return cut(&queue->waiting, last);
 }
 
 struct job *queue_take(struct queue *queue, size_t budget_tokens)
 {
+    struct job *taken = NULL;
     pthread_mutex_lock(&queue->lock);
-    while (!queue->first && !queue->stopped) {
+    while (!queue->waiting.first && !queue->background.first && !queue->stopped) {
         pthread_cond_wait(&queue->changed, &queue->lock);
     }
-    struct job *taken = queue->first ? take_front(queue, budget_tokens) : NULL;
+    if (queue->waiting.first) {
+        taken = take_front(queue, budget_tokens);
+    } else if (queue->background.first) {
+        taken = cut(&queue->background, queue->background.first);
+    }
     pthread_mutex_unlock(&queue->lock);
     return taken;
 }

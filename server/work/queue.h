@@ -1,4 +1,5 @@
-/* The bounded queue between the HTTP threads and the one worker.
+/* The bounded queue between the HTTP threads and the one worker, and beside it the line of background
+ * jobs (the indexer's batches), which are taken one at a time and only when nobody waits.
  *
  * Native structs only: tokens, what to read, where to put it. No JSON crosses it. */
 #ifndef DM_WORK_QUEUE_H
@@ -16,6 +17,7 @@ struct job {
                                       core/base/memory.h); a source's name is the catalogue's */
     size_t n_prompts;
     bool keep;          /* write READ_FEATURES results to the database */
+    bool background;    /* gives way to all others; its size is how long they may have to wait */
     atomic_bool cancel; /* set by whoever no longer wants the answer */
     struct status st;   /* how it went, when done is called */
     /* Called once, on the worker's thread, after everything is computed and kept. */
@@ -30,16 +32,18 @@ int queue_create(struct queue **queue, size_t capacity_tokens, struct status *st
 void queue_destroy(struct queue *queue); /* must be empty */
 
 /* STATUS_BUSY when the tokens that wait would exceed the capacity (one job alone always fits), or
- * after queue_stop. On success the job is the queue's. */
+ * after queue_stop. On success the job is the queue's. Background jobs take no part in the
+ * capacity: whoever sends them has few under way. */
 int queue_push(struct queue *queue, struct job *job, struct status *st);
 
 /* Waits for work and takes, in order of arrival, jobs of at most budget tokens together (the first
- * one whatever its size) as a linked list; NULL once queue_stop was called and nothing is left. */
+ * one whatever its size) as a linked list, or else one background job; NULL once queue_stop was
+ * called and nothing is left. */
 struct job *queue_take(struct queue *queue, size_t budget_tokens);
 
 void queue_stop(struct queue *queue);           /* push fails from now on; take drains */
-size_t queue_depth(const struct queue *queue);  /* jobs that wait */
-size_t queue_tokens(const struct queue *queue); /* tokens that wait */
+size_t queue_depth(const struct queue *queue);  /* jobs that wait, background ones left out */
+size_t queue_tokens(const struct queue *queue); /* their tokens */
 
 struct job *job_create(size_t n_prompts); /* empty prompts, to be filled; NULL without memory */
 size_t job_tokens(const struct job *job);

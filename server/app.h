@@ -14,6 +14,7 @@
 #define APP_VERSION "0.1.0"
 
 struct metrics;
+struct index_jobs;
 
 struct app {
     struct engine *engine;
@@ -21,6 +22,7 @@ struct app {
     struct sources *sources;
     struct queue *queue;
     struct metrics *metrics;
+    struct index_jobs *index_jobs;
     size_t token_limit;         /* --token-limit, never over max_position_embeddings */
     uint64_t reply_limit;       /* --reply-limit: bytes of a trace reply */
     const struct route *routes; /* the table, for /openapi.json */

@@ -12,6 +12,7 @@
 #include "server/http/router.h"
 #include "server/metrics.h"
 #include "server/routes.h"
+#include "server/work/index_jobs.h"
 #include "server/work/worker.h"
 #include "tests/test.h"
 
@@ -38,6 +39,7 @@ struct v1 {
 /* Everything down; also of a server that came up by half. */
 static inline void v1_close(struct v1 *v)
 {
+    index_jobs_destroy(v->app.index_jobs);
     if (v->app.queue) {
         queue_stop(v->app.queue);
     }
@@ -76,7 +78,9 @@ static inline bool v1_open_threads(struct v1 *v, const char *folder, int threads
          !store_open(&app->store, path, "migrations", &st) &&
          !sources_create(&app->sources, app->engine, app->store, &st) &&
          !queue_create(&app->queue, 1 << 14, &st) &&
-         !worker_start(&v->worker, app->engine, app->store, app->sources, app->queue, 256, &st);
+         !worker_start(&v->worker, app->engine, app->store, app->sources, app->queue, 256, &st) &&
+         !index_jobs_create(&app->index_jobs, app->engine, app->store, app->sources, app->queue,
+                            "demo/corpus/demo-corpus.jsonl", &st);
     if (!ok) {
         printf("    %s: %s\n", folder, st.message);
         test_failures_++;

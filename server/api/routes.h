@@ -5,9 +5,12 @@
 
 #include "server/http/exchange.h"
 
-enum http_next api_health(struct exchange *x);  /* GET /health */
-enum http_next api_metrics(struct exchange *x); /* GET /metrics */
-enum http_next api_openapi(struct exchange *x); /* GET /openapi.json */
+enum http_next api_health(struct exchange *x);       /* GET /health */
+enum http_next api_metrics(struct exchange *x);      /* GET /metrics */
+enum http_next api_openapi(struct exchange *x);      /* GET /openapi.json */
+enum http_next api_index_start(struct exchange *x);  /* POST /api/index */
+enum http_next api_index_list(struct exchange *x);   /* GET /api/index */
+enum http_next api_index_cancel(struct exchange *x); /* POST /api/index/cancel */
 
 enum http_next api_feature(struct exchange *x);  /* GET /api/feature/{model}/{source}/{index} */
 enum http_next api_features(struct exchange *x); /* POST /api/features */

@@ -1,12 +1,14 @@
 /* darkmatter serve: opens everything in order, listens until SIGTERM or SIGINT, drains, and closes
  * everything in the opposite order. */
 #include "core/base/memory.h"
+#include "server/api/index.h"
 #include "server/app.h"
 #include "server/command/command.h"
 #include "server/http/server.h"
 #include "server/http/static_files.h"
 #include "server/metrics.h"
 #include "server/routes.h"
+#include "server/work/index_jobs.h"
 #include "server/work/worker.h"
 
 #include <pthread.h>
@@ -92,6 +94,26 @@ static int open_site(struct serving *s, const struct options *o, struct status *
     return code;
 }
 
+static int open_index_jobs(struct serving *s, const struct options *o, struct status *st)
+{
+    struct text corpus = {0};
+    text_printf(&corpus, "%s/demo/corpus/demo-corpus.jsonl", o->share);
+    int code = corpus.failed ? status_no_memory(st, 64)
+                             : index_jobs_create(&s->app.index_jobs, s->app.engine, s->app.store,
+                                                 s->app.sources, s->app.queue, corpus.data, st);
+    text_free(&corpus);
+    return code;
+}
+
+/* After the address is known to be free: a second server must not touch the first one's jobs. */
+static void go_on_indexing(struct serving *s, const struct options *o)
+{
+    struct status st = {0};
+    if (index_on_start(&s->app, !o->no_auto_index, o->is_demo, &st)) {
+        (void)fprintf(stderr, "note: nothing is indexed now: %s\n", st.message);
+    }
+}
+
 static int listen_for_requests(struct serving *s, const struct options *o, struct status *st)
 {
     s->router = (struct router){.app = &s->app,
@@ -131,6 +153,7 @@ static void drain(struct serving *s)
 
 static void close_all(struct serving *s)
 {
+    index_jobs_destroy(s->app.index_jobs); /* its jobs go through the queue */
     if (s->app.queue) {
         queue_stop(s->app.queue);
     }
@@ -177,13 +200,15 @@ int command_serve(const struct options *o)
                (code = queue_create(&s->app.queue, QUEUE_TOKENS, &st)) ||
                (code = worker_start(&s->worker, s->app.engine, s->app.store, s->app.sources,
                                     s->app.queue, BATCH_TOKENS, &st)) ||
-               (code = listen_for_requests(s, o, &st)));
+               (code = open_index_jobs(s, o, &st)) || (code = listen_for_requests(s, o, &st)));
     }
     if (code == STATUS_OK) {
         announce(s, o);
+        go_on_indexing(s, o);
         int number = 0;
         (void)sigwait(&stop, &number);
         (void)fprintf(stderr, "stopping: answering what is under way ...\n");
+        index_jobs_stop(s->app.index_jobs);
         drain(s);
     }
     close_all(s);

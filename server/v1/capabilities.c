@@ -6,6 +6,7 @@
 #include "server/v1/prompts.h"
 #include "server/v1/reply.h"
 #include "server/v1/routes.h"
+#include "server/work/index_jobs.h"
 
 #include <string.h>
 
@@ -105,6 +106,24 @@ static void write_refusals(struct emitter *w, const struct catalogue *c)
     reply_end(w, "sources_left_out", mark);
 }
 
+/* The last index job; state "none" where this process has run none. */
+static void write_index(struct emitter *w, const struct app *app)
+{
+    struct index_jobs_state state = {.state = "none"};
+    if (!app->index_jobs || !index_jobs_state(app->index_jobs, &state, NULL)) {
+        state = (struct index_jobs_state){.state = "none"};
+    }
+    emit_key(w, "index");
+    emit_object(w);
+    emit_key(w, "state");
+    emit_string(w, state.state);
+    emit_key(w, "tokens");
+    emit_int(w, state.tokens);
+    emit_key(w, "total");
+    emit_int(w, state.total);
+    emit_end_object(w);
+}
+
 enum http_next capabilities(struct exchange *x)
 {
     const struct app *app = x->app;
@@ -145,6 +164,7 @@ enum http_next capabilities(struct exchange *x)
     reply_int(&w, "max_prompts", PROMPTS_MAX);
     reply_bool(&w, "has_tokenizer", engine_has_tokenizer(app->engine));
     reply_bool(&w, "decoder_norms_folded", false);
+    write_index(&w, app);
     write_endpoints(&w, app);
     emit_end_object(&w);
     return HTTP_DONE;

@@ -390,6 +390,7 @@ static int put_features(struct build *w, struct store_dashboard_writer *writer, 
         code = code ? code : read_examples(w, &r, at, examples, along, st);
         at += r.n_examples * sizeof(struct example_record);
         code = code ? code : store_dashboard_put(writer, &r.feature, examples, r.n_examples, st);
+        code = code ? code : check_abandoned(w, st);
     }
     text_free(&label);
     memory_free(along);

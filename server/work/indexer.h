@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* Tokens of a batch: how long an interactive request may have to wait. */
-#define INDEXER_BATCH 1024
+#define INDEXER_BATCH 512
 
 struct indexer_progress {
     const char *phase;            /* "activations", then "dashboards" */

@@ -141,7 +141,38 @@ static void survives_allocations_that_fail(void)
     queue_destroy(NULL);
 }
 
-static const struct test tests[] = {TEST(takes_in_order_up_to_the_budget),
+static void background_jobs_give_way_and_go_one_at_a_time(void)
+{
+    struct queue *q;
+    struct status st;
+    REQUIRE_OK(queue_create(&q, 100, &st), st);
+    struct job *slow[2], *quick[2];
+    for (int i = 0; i < 2; i++) {
+        slow[i] = job_of(400);
+        slow[i]->background = true;
+        CHECK(queue_push(q, slow[i], &st) == 0);
+    }
+    CHECK(queue_depth(q) == 0 && queue_tokens(q) == 0); /* nobody has to wait behind them */
+    for (int i = 0; i < 2; i++) {
+        quick[i] = job_of(10);
+        CHECK(queue_push(q, quick[i], &st) == 0);
+    }
+    struct job *first = queue_take(q, 1000);
+    CHECK(first == quick[0] && first->next == quick[1] && !quick[1]->next);
+    struct job *second = queue_take(q, 1000);
+    CHECK(second == slow[0] && !second->next);
+    queue_stop(q);
+    struct job *third = queue_take(q, 1000);
+    CHECK(third == slow[1] && !third->next);
+    CHECK(queue_take(q, 1000) == NULL);
+    free_list(first);
+    free_list(second);
+    free_list(third);
+    queue_destroy(q);
+}
+
+static const struct test tests[] = {TEST(background_jobs_give_way_and_go_one_at_a_time),
+                                    TEST(takes_in_order_up_to_the_budget),
                                     TEST(takes_a_first_job_over_the_budget_alone),
                                     TEST(is_full_by_tokens_but_takes_one_job_of_any_size),
                                     TEST(drains_and_then_ends_once_stopped),

@@ -9,9 +9,6 @@
 #include "server/v1/active.h"
 #include "server/v1/features.h"
 
-#include <stdio.h>
-#include <time.h>
-
 #define SOURCE_TEXTS_MAX 4 /* of /api/activation/source, as upstream */
 
 /* --- one feature ----------------------------------------------------------------------------- */
@@ -20,18 +17,6 @@ struct one {
     const struct sae_source *source;
     uint32_t index;
 };
-
-static void write_now(struct emitter *w)
-{
-    char text[40];
-    struct timespec now;
-    struct tm parts;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    (void)gmtime_r(&now.tv_sec, &parts);
-    size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-    (void)snprintf(text + n, sizeof text - n, ".%03dZ", (int)(now.tv_nsec / 1000000));
-    emit_string(w, text);
-}
 
 /* values [n], without the <bos> that the text begins with. n >= 1. */
 static void write_values(struct emitter *w, const float *values, size_t n)
@@ -79,7 +64,8 @@ static void write_text(struct emitter *w, const struct app *app, const struct fe
     emit_key(w, "dataSource");
     emit_string(w, "Neuronpedia");
     emit_key(w, "createdAt");
-    write_now(w);
+    char now[RECORD_TIME];
+    emit_string(w, record_now(now));
     emit_end_object(w);
 }
 

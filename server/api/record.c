@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 void record_value(struct emitter *w, const cJSON *value)
 {
@@ -40,6 +41,17 @@ void record_write(struct emitter *w, const struct record_key *keys, size_t n, co
             emit_raw(w, keys[i].blank, strlen(keys[i].blank));
         }
     }
+}
+
+const char *record_now(char now[RECORD_TIME])
+{
+    struct timespec time;
+    struct tm parts;
+    (void)clock_gettime(CLOCK_REALTIME, &time);
+    (void)gmtime_r(&time.tv_sec, &parts);
+    size_t n = strftime(now, RECORD_TIME, "%Y-%m-%dT%H:%M:%S", &parts);
+    (void)snprintf(now + n, RECORD_TIME - n, ".%03dZ", (int)(time.tv_nsec / 1000000));
+    return now;
 }
 
 void record_blank(struct emitter *w, const char *const *keys, const char *json)

@@ -26,6 +26,10 @@ void record_value(struct emitter *w, const cJSON *value);
 /* "17": an index is a string here. */
 void record_index(struct emitter *w, long long index);
 
+/* The time as "2026-02-03T04:05:06.789Z", into now; returns now. */
+#define RECORD_TIME 40
+const char *record_now(char now[RECORD_TIME]);
+
 /* Members that have no value here: keys from the list, NULL-ended, each with the value `json`. */
 void record_blank(struct emitter *w, const char *const *keys, const char *json);
 

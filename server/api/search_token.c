@@ -1,0 +1,392 @@
+/* POST /api/search-token: the features that fire on a token, or that promote it (darkmatter's own).
+ *
+ * fires: the token is among those that the feature's label names as its top ones; sorted by its
+ * place there, then by the feature's maximum. promotes: the token is among the feature's ten
+ * largest logits; sorted by the logit. Of a source that was not indexed, promotes is computed:
+ * U[token] . W_dec of the features whose decoder row lies nearest to U[token]. */
+#include "core/base/memory.h"
+#include "server/api/explained.h"
+#include "server/api/record.h"
+#include "server/api/routes.h"
+#include "server/api/subject.h"
+#include "server/v1/features.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIMIT_DEFAULT 20
+#define LIMIT_MAX 100
+#define NEAREST 1000 /* candidates for promotes, before they are sorted by logit */
+
+struct hit {
+    uint32_t index;
+    float value; /* the logit; for fires the maximum */
+    int place;   /* 0 for promotes */
+    char *label; /* owned; NULL if none is known */
+};
+
+struct search {
+    struct subject subject;
+    bool promotes;
+    size_t limit;
+    int32_t id;
+    struct text token;  /* what it says */
+    struct text quoted; /* as labels write it */
+    struct hit *hits;
+    size_t n, capacity;
+    struct status st;
+};
+
+static void free_search(struct search *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        memory_free(s->hits[i].label);
+    }
+    memory_free(s->hits);
+    text_free(&s->token);
+    text_free(&s->quoted);
+    subject_close(&s->subject);
+}
+
+/* --- hits ------------------------------------------------------------------------------------ */
+
+static int add(struct search *s, uint32_t index, float value, int place, const char *label)
+{
+    if (s->n == s->capacity) {
+        size_t capacity = s->capacity ? 2 * s->capacity : 64;
+        struct hit *hits = memory_resize(s->hits, capacity, sizeof *hits);
+        if (!hits) {
+            return status_no_memory(&s->st, capacity * sizeof *hits);
+        }
+        s->hits = hits;
+        s->capacity = capacity;
+    }
+    char *copy = label && *label ? memory_string(label) : NULL;
+    s->hits[s->n++] = (struct hit){index, value, place, copy};
+    return STATUS_OK;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct hit *left = a, *right = b;
+    if (left->place != right->place) {
+        return left->place < right->place ? -1 : 1;
+    }
+    if (left->value != right->value) {
+        return left->value > right->value ? -1 : 1;
+    }
+    return left->index < right->index ? -1 : 1;
+}
+
+/* The length of the quoted token at `at`, with both quotes; 0 if there is none. */
+static size_t quoted_length(const char *at)
+{
+    if (*at != '"') {
+        return 0;
+    }
+    for (size_t n = 1; at[n]; n++) {
+        if (at[n] == '"') {
+            return n + 1;
+        }
+        n += at[n] == '\\' && at[n + 1];
+    }
+    return 0;
+}
+
+/* Where the token stands among those that a label says the feature fires on, -1 if it does not:
+ * "a", "b" -> "c", "d" fires on a and b. */
+static int place_in(const struct search *s, const char *label)
+{
+    for (int place = 0;; place++) {
+        size_t n = quoted_length(label);
+        if (n == 0) {
+            return -1;
+        }
+        if (n == s->quoted.length && memcmp(label, s->quoted.data, n) == 0) {
+            return place;
+        }
+        label += n;
+        if (strncmp(label, ", ", 2) != 0) {
+            return -1;
+        }
+        label += 2;
+    }
+}
+
+static int take_firing(void *user, const struct store_feature *f)
+{
+    struct search *s = user;
+    int place = place_in(s, f->label);
+    return place < 0 ? 0 : add(s, f->index, f->maximum, place, f->label);
+}
+
+static int take_promoting(void *user, const struct store_feature *f)
+{
+    struct search *s = user;
+    for (int i = 0; f->has_logits && i < DASHBOARD_LOGITS; i++) {
+        if (f->positive_ids[i] == s->id) {
+            return add(s, f->index, f->positive[i], 0, f->label);
+        }
+    }
+    return 0;
+}
+
+static int find_stored(struct search *s, const struct app *app, struct status *st)
+{
+    int code = store_visit_features(app->store, s->subject.row, 0, s->subject.dashboard.d_sae,
+                                    s->promotes ? take_promoting : take_firing, s, st);
+    if (s->st.code) {
+        *st = s->st;
+        code = (int)st->code;
+    }
+    return code;
+}
+
+/* embedding [n]: the token's row as the model reads it, times sqrt(n). */
+static int find_computed(struct search *s, const struct app *app, const float *embedding, size_t n,
+                         struct status *st)
+{
+    uint32_t index[NEAREST];
+    float cosine[NEAREST];
+    size_t found;
+    int code = engine_nearest(app->engine, s->subject.name, embedding, n, NEAREST, index, cosine,
+                              &found, st);
+    double scale = sqrt((double)n);
+    for (size_t i = 0; i < found && !code; i++) {
+        float *row = NULL;
+        size_t n_row = 0;
+        code = engine_decoder_vector(app->engine, s->subject.name, index[i], &row, &n_row, st);
+        double logit = 0;
+        for (size_t j = 0; j < n_row && j < n; j++) {
+            logit += (double)row[j] * (double)embedding[j] / scale;
+        }
+        memory_free(row);
+        if (!code && logit > 0 && add(s, index[i], (float)logit, 0, NULL)) {
+            *st = s->st;
+            code = (int)st->code;
+        }
+    }
+    return code;
+}
+
+/* --- replies --------------------------------------------------------------------------------- */
+
+static int write_hit(struct emitter *w, const struct app *app, const struct search *s,
+                     const struct hit *hit, struct status *st)
+{
+    const struct subject *subject = &s->subject;
+    char *text = NULL;
+    int code = explained_first(app, subject, hit->index, &text, st);
+    emit_object(w);
+    emit_key(w, "modelId");
+    emit_string(w, subject->model);
+    emit_key(w, "layer");
+    emit_string(w, subject->name);
+    emit_key(w, "index");
+    record_index(w, hit->index);
+    emit_key(w, s->promotes ? "logit" : "place");
+    if (s->promotes) {
+        emit_rounded(w, (double)hit->value, 5);
+    } else {
+        emit_int(w, hit->place);
+    }
+    emit_key(w, "maxActApprox");
+    if (subject->indexed) {
+        emit_rounded(w, (double)subject->dashboard.maxima[hit->index], 5);
+        emit_key(w, "frac_nonzero");
+        emit_rounded(w, subject_fraction(subject, hit->index), 5);
+    } else {
+        emit_null(w);
+        emit_key(w, "frac_nonzero");
+        emit_null(w);
+    }
+    emit_key(w, "label");
+    emit_string(w, hit->label ? hit->label : "");
+    emit_key(w, "explanation");
+    if (text) {
+        emit_string(w, text);
+    } else {
+        emit_null(w);
+    }
+    emit_end_object(w);
+    memory_free(text);
+    return code;
+}
+
+static int reply(struct exchange *x, struct search *s, struct status *st)
+{
+    struct emitter w = {.out = &x->response.body};
+    int code = STATUS_OK;
+    if (s->n) {
+        qsort(s->hits, s->n, sizeof *s->hits, by_rank);
+    }
+    emit_object(&w);
+    emit_key(&w, "modelId");
+    emit_string(&w, s->subject.model);
+    emit_key(&w, "source");
+    emit_string(&w, s->subject.name);
+    emit_key(&w, "indexed");
+    emit_bool(&w, s->subject.indexed);
+    emit_key(&w, "mode");
+    emit_string(&w, s->promotes ? "promotes" : "fires");
+    emit_key(&w, "token");
+    emit_string_n(&w, s->token.data ? s->token.data : "", s->token.length);
+    emit_key(&w, "tokenId");
+    emit_int(&w, s->id);
+    emit_key(&w, "total");
+    emit_int(&w, (long long)s->n);
+    emit_key(&w, "results");
+    emit_array(&w);
+    for (size_t i = 0; i < s->n && i < s->limit && !code; i++) {
+        code = write_hit(&w, x->app, s, &s->hits[i], st);
+    }
+    emit_end_array(&w);
+    emit_end_object(&w);
+    return code;
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+/* As core/dashboard writes tokens into labels. */
+static void quote(struct text *out, const char *token, size_t n)
+{
+    text_char(out, '"');
+    for (size_t i = 0; i < n; i++) {
+        char c = token[i];
+        if (c == '"' || c == '\\') {
+            text_printf(out, "\\%c", c);
+        } else if (c == '\n' || c == '\t' || c == '\r') {
+            text_printf(out, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
+        } else if ((unsigned char)c < 0x20 || c == 0x7F) {
+            text_printf(out, "\\x%02x", (unsigned)(unsigned char)c);
+        } else {
+            text_char(out, c);
+        }
+    }
+    text_char(out, '"');
+}
+
+/* `token`: an id, or a text that is one token. */
+static void read_token(struct search *s, const struct app *app, struct fields *f)
+{
+    const cJSON *value = fields_need(f, "token");
+    size_t vocab = engine_config(app->engine)->vocab_size;
+    long long id;
+    if (!value) {
+        return;
+    }
+    if (cJSON_IsString(value)) {
+        int32_t *ids = NULL;
+        size_t n = 0;
+        if (!prompts_tokenize(app, value->valuestring, false, "token", &ids, &n, &f->st)) {
+            if (n == 1) {
+                s->id = ids[0];
+            } else {
+                status_set(&f->st, STATUS_INVALID,
+                           "token: expected one token, found %zu; mind the leading space, or send "
+                           "an id",
+                           n);
+            }
+        }
+        memory_free(ids);
+    } else if (json_integer(value, 0, (long long)vocab - 1, &id)) {
+        s->id = (int32_t)id;
+    } else if (cJSON_IsNumber(value)) {
+        status_set(&f->st, STATUS_INVALID,
+                   "token: expected an id of the vocabulary, 0 to %zu, "
+                   "found %.15g",
+                   vocab - 1, value->valuedouble);
+    } else {
+        status_set(&f->st, STATUS_UNPROCESSABLE, "token: expected a string or an id, found %s",
+                   fields_kind(value));
+    }
+    if (!f->st.code) {
+        engine_token_text(app->engine, s->id, &s->token);
+        quote(&s->quoted, s->token.data ? s->token.data : "", s->token.length);
+        if (s->token.failed || s->quoted.failed) {
+            status_no_memory(&f->st, s->token.length);
+        }
+    }
+}
+
+static void read_search(struct search *s, const struct app *app, struct fields *f)
+{
+    subject_open_fields(&s->subject, app, f);
+    if (!f->st.code) {
+        (void)subject_need_sae(&s->subject, &f->st);
+    }
+    (void)fields_need(f, "mode");
+    const char *mode = fields_string(f, "mode");
+    s->limit = (size_t)fields_integer(f, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT);
+    if (mode && !f->st.code) {
+        s->promotes = strcmp(mode, "promotes") == 0;
+        if (!s->promotes && strcmp(mode, "fires") != 0) {
+            status_set(&f->st, STATUS_INVALID,
+                       "mode: expected \"fires\" or \"promotes\", found \"%.40s\"", mode);
+        }
+    }
+    read_token(s, app, f);
+}
+
+static enum http_next reply_computed(struct exchange *x)
+{
+    struct features *f = x->state;
+    const struct app *app = x->app;
+    struct search s = {0};
+    read_search(&s, app, &f->fields);
+    struct status *st = &f->fields.st;
+    const struct engine_read *read = &f->await.job->prompts[0].reads[0];
+    if (!st->code && !find_computed(&s, app, read->data, read->shape[1], st)) {
+        (void)reply(x, &s, st);
+    }
+    free_search(&s);
+    return st->code ? exchange_fail(x, st) : HTTP_DONE;
+}
+
+/* Reads the token's embedding, then goes on in reply_computed. */
+static enum http_next compute(struct exchange *x, struct features *f, const struct search *s)
+{
+    const struct app *app = x->app;
+    const struct gemma_config *config = engine_config(app->engine);
+    struct status *st = &f->fields.st;
+    if (s->subject.source->d_out != config->hidden_size || !config->tied_embeddings) {
+        status_set(st, STATUS_UNSUPPORTED,
+                   "\"%.120s\" does not write to the residual stream of a model with tied "
+                   "embeddings, so what it promotes is known only once it was indexed",
+                   s->subject.name);
+        return exchange_fail(x, st);
+    }
+    f->prompts.items = memory_zalloc(1, sizeof *f->prompts.items);
+    int32_t *ids = memory_alloc(1, sizeof *ids);
+    if (!f->prompts.items || !ids) {
+        memory_free(ids);
+        status_no_memory(st, sizeof *ids);
+        return exchange_fail(x, st);
+    }
+    *ids = s->id;
+    f->prompts.items[0] = (struct prompt){.ids = ids, .n_ids = 1};
+    f->prompts.n = 1;
+    f->prompts.field = "token";
+    struct engine_read read = {.kind = READ_POINT, .point = POINT_EMBED};
+    return features_read(x, &read, 1, false, reply_computed);
+}
+
+enum http_next api_search_token(struct exchange *x)
+{
+    struct features *f = features_create(x);
+    if (!f) {
+        return HTTP_DONE;
+    }
+    struct search s = {0};
+    struct status *st = &f->fields.st;
+    enum http_next next = HTTP_DONE;
+    read_search(&s, x->app, &f->fields);
+    if (!st->code && s.promotes && !s.subject.indexed) {
+        next = compute(x, f, &s);
+    } else if (st->code || (s.subject.indexed && find_stored(&s, x->app, st)) || reply(x, &s, st)) {
+        next = exchange_fail(x, st);
+    }
+    free_search(&s);
+    return next;
+}

@@ -54,9 +54,9 @@ async function failure(response) {
   return new ApiError(message, response.status);
 }
 
-async function content(response) {
+async function content(response, binary) {
   try {
-    return await response.json();
+    return binary ? await response.arrayBuffer() : await response.json();
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new ApiError('The answer broke off before its end.', 0);
@@ -67,12 +67,12 @@ async function content(response) {
  * GET (no body) or POST. A missing secret is asked for, a full queue is waited for.
  * @returns {Promise<{data: object, cache: string|null, ms: number}>} cache: "hit", "miss" or null
  */
-export async function request(path, body, { signal, onBusy } = {}) {
+export async function request(path, body, { signal, onBusy, binary = false } = {}) {
   const started = performance.now();
   for (let tries = 1; ; ) {
     const response = await send(path, body, signal);
     if (response.ok) {
-      const data = await content(response);
+      const data = await content(response, binary);
       const cache = response.headers.get('X-Darkmatter-Cache');
       return { data, cache, ms: performance.now() - started };
     }
@@ -89,4 +89,9 @@ export async function request(path, body, { signal, onBusy } = {}) {
       throw await failure(response);
     }
   }
+}
+
+/** GET of numbers without a text around them. */
+export async function requestBytes(path) {
+  return (await request(path, undefined, { binary: true })).data;
 }

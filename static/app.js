@@ -1,42 +1,29 @@
-// The entry: the frame around every view (theme, model id), and which view the address asks for.
-import { openLab } from './lab.js';
+// The entry: the frame around every view, and which view the address asks for.
+import { openFrame } from './frame.js';
 
-const views = [{ path: /^\/(index\.html)?$/, open: openLab }];
-
-function themeToggle(button) {
-  const root = document.documentElement;
-  function label() {
-    const next = root.dataset.theme === 'dark' ? 'light' : 'dark';
-    button.textContent = next === 'dark' ? '◐' : '◑';
-    button.setAttribute('aria-label', `Use the ${next} theme`);
-    button.title = `Use the ${next} theme`;
-  }
-  button.addEventListener('click', () => {
-    const system = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
-    const next = root.dataset.theme === 'dark' ? 'light' : 'dark';
-    root.dataset.theme = next;
-    try {
-      // Choosing what the system says anyway means following the system again.
-      if (next === system) localStorage.removeItem('theme');
-      else localStorage.setItem('theme', next);
-    } catch {
-      // Not kept, then.
-    }
-    label();
-  });
-  new MutationObserver(label).observe(root, { attributeFilter: ['data-theme'] });
-  label();
-}
-
-themeToggle(document.getElementById('theme'));
+const views = [
+  { path: /^\/(index\.html|search-prompt)?$/, open: async (...args) => (await import('./lab.js')).openLab(...args) },
+  { path: /^\/search$/, open: async (...args) => (await import('./search.js')).openSearch(...args) },
+  { path: /^\/compare$/, open: async (...args) => (await import('./compare.js')).openCompare(...args) },
+  {
+    path: /^\/(?<model>[^/]+)\/(?<source>[^/]+)\/(?<index>\d{1,9})\/?$/,
+    open: async (...args) => (await import('./feature.js')).openFeature(...args),
+  },
+  {
+    path: /^\/(?<model>[^/]+)\/(?<source>[^/]+)\/?$/,
+    open: async (...args) => (await import('./source.js')).openSource(...args),
+  },
+  { path: /^\/(?<model>[^/]+)\/?$/, open: async (...args) => (await import('./model.js')).openModel(...args) },
+];
 
 const main = document.getElementById('view');
 const view = views.find(({ path }) => path.test(location.pathname));
 if (view) {
-  view.open(main, {
-    model: document.getElementById('model'),
-    keys: document.getElementById('keys'),
-  });
+  const groups = Object.entries(view.path.exec(location.pathname).groups ?? {});
+  const names = Object.fromEntries(groups.map(([name, value]) => [name, decodeURIComponent(value)]));
+  const frame = openFrame(names);
+  view.open(main, frame, names);
 } else {
+  openFrame({});
   main.textContent = `There is no page at ${location.pathname}.`;
 }

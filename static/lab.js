@@ -232,7 +232,7 @@ export function openLab(main, frame) {
     model = data.model;
     sources = catalogue(data);
     view.form.configure(sources, data.token_limit);
-    frame.model.textContent = model;
+    frame.showSources(model, sources);
     if (!sources.length) {
       main.append(h('p', { class: 'muted' },
         `${model} is served without SAEs, so there are tokens but no features; --saes FOLDER adds them.`));
@@ -250,6 +250,6 @@ export function openLab(main, frame) {
   }
 
   address.onBack(apply);
-  frame.keys.replaceChildren(...KEYS.flatMap(([key, does]) => [h('kbd', {}, key), ` ${does}  `]));
+  frame.keys(KEYS);
   start();
 }

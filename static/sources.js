@@ -18,7 +18,7 @@ function thousands(count) {
 
 /**
  * Parts of a source's name, in words; `details` (capabilities' source_details) wins where it is.
- * @returns {{name: string, layer: number, set: string, site: string, label: string}}
+ * @returns {{name: string, layer: number, set: string, site: string, outputs: number|null, label: string}}
  */
 export function describe(name, details) {
   const [, layer, rest] = /^(\d+)-(.*)$/.exec(name) ?? [null, details?.layer ?? 0, name];
@@ -31,7 +31,7 @@ export function describe(name, details) {
   const parts = [`Layer ${layer}`, site];
   if (width) parts.push(`${width} features`);
   if (suffix) parts.push(suffix.replace(/^(all-)?l0-/, (_, all) => `${all ? 'all ' : ''}L0 `));
-  return { name, layer: Number(layer), set, site, label: parts.join(' · ') };
+  return { name, layer: Number(layer), set, site, outputs: details?.d_out ?? null, label: parts.join(' · ') };
 }
 
 /** All sources of the server, by layer, the residual stream first. */

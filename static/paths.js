@@ -1,0 +1,27 @@
+// Addresses of the site: the same shape as neuronpedia.org's, so that links carry over.
+const part = encodeURIComponent;
+
+export const modelPath = (model) => `/${part(model)}`;
+export const sourcePath = (model, source) => `/${part(model)}/${part(source)}`;
+export const featurePath = (model, source, index) => `${sourcePath(model, source)}/${index}`;
+export const labPath = (query) => `/?${new URLSearchParams(query)}`;
+export const searchPath = (query) => `/search?${new URLSearchParams(query)}`;
+
+/** features: [{model, source, index}], written as Neuronpedia's quick lists are. */
+export function comparePath(features) {
+  const list = features.map(({ model, source, index }) => ({ modelId: model, layer: source, index: String(index) }));
+  return `/compare?${new URLSearchParams({ features: JSON.stringify(list) })}`;
+}
+
+/** Rewrites single parameters of this page's address; null and '' remove one. */
+export function setQuery(changes, { push = false } = {}) {
+  const query = new URLSearchParams(location.search);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === undefined || value === '') query.delete(name);
+    else query.set(name, value);
+  }
+  const text = query.toString();
+  const url = location.pathname + (text ? `?${text}` : '');
+  if (push && url !== location.pathname + location.search) history.pushState(null, '', url);
+  else history.replaceState(history.state, '', url);
+}

@@ -101,7 +101,7 @@ export function activationsPane(examples, { onCopy }) {
   let mode = query.get('view') in MODES ? query.get('view') : 'snippet';
   let breaks = query.get('breaks') !== 'hide';
   let duplicates = false;
-  const live = examples.filter((one) => Math.max(...one.values) > 0);
+  const live = examples.filter(({ value }) => value > 0); // the lowest interval holds silent tokens too
   const maximum = Math.max(0, ...live.flatMap((one) => one.values));
   const list = h('div', { class: 'rows' });
   const current = walk(list);

@@ -105,7 +105,7 @@ export function cloud({ n, counts, maxima }, { tokens, onPoint, onOpen }) {
     const reach = Math.floor(radius);
     for (let dy = -reach; dy <= reach; dy++) {
       for (let dx = -reach; dx <= reach; dx++) {
-        if (dx * dx + dy * dy <= radius * radius) stamp.push([dx, dy]);
+        if (dx * dx + dy * dy <= radius * radius + radius / 2) stamp.push([dx, dy]);
       }
     }
     for (let k = 0; k < alive; k++) {

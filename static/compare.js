@@ -37,7 +37,7 @@ function column(feature, { onRemove }) {
     label: `Activations of ${feature.index}`, words: ['Activation', 'tokens'],
     shade: (value) => ({ name: 'fire', alpha: Math.max(0.25, opacity(value, feature.maximum)).toFixed(3) }),
   });
-  const element = h('section', { class: 'column', 'aria-label': `Feature ${feature.index} of ${feature.source}`, 'data-index': feature.index },
+  const element = h('section', { class: 'side', 'aria-label': `Feature ${feature.index} of ${feature.source}`, 'data-index': feature.index },
     h('div', { class: 'head' }, h('h2', {}, h('a', { href: featurePath(feature.model, feature.source, feature.index) }, String(feature.index))),
       h('button', { type: 'button', class: 'plain', 'aria-label': `Remove feature ${feature.index}`, onclick: onRemove }, '×')),
     h('p', { class: 'by' }, describe(feature.source).label),
@@ -69,7 +69,7 @@ export async function openCompare(main, frame) {
   const index = h('input', { id: 'add-index', inputmode: 'numeric', autocomplete: 'off', placeholder: 'Feature', 'aria-label': 'Feature to add', size: 8 });
   const text = h('input', { type: 'search', id: 'testall', placeholder: 'Test a text on all of them', 'aria-label': 'Text to test on all features' });
   const problem = h('div', { class: 'notice', role: 'alert', hidden: true });
-  const place = h('div', { class: 'columns', tabindex: '0', role: 'region', 'aria-label': 'Features side by side' });
+  const place = h('div', { class: 'sides', tabindex: '0', role: 'region', 'aria-label': 'Features side by side' });
   let model = features[0]?.model ?? '';
   const fail = (error) => {
     problem.replaceChildren(h('p', {}, error.message));

@@ -28,6 +28,9 @@ function example(row) {
   };
 }
 
+/** A label as the server writes it: quoted tokens it fires on, an arrow, quoted tokens it promotes. */
+export const label = (text) => (text ?? '').replace(' -> ', ' → ');
+
 export const explanation = (row) => ({
   id: row.id ?? '', text: row.description ?? '', type: row.typeName ?? '', by: row.explanationModelName ?? '',
   here: row.origin === 'here', scores: list(row.scores).map((score) => ({
@@ -40,7 +43,7 @@ export function feature(row) {
     model: row.modelId, source: row.layer, index: Number(row.index),
     indexed: row.indexed !== false && row.maxActApprox !== null,
     imported: row.origin === 'imported', maximum: row.maxActApprox ?? 0, density: row.frac_nonzero ?? 0,
-    count: row.count ?? null, label: row.label ?? '',
+    count: row.count ?? null, label: label(row.label),
     activations: histogram(row.freq_hist_data_bar_heights, row.freq_hist_data_bar_values),
     votes: histogram(row.logits_hist_data_bar_heights, row.logits_hist_data_bar_values),
     positive: logits(row.pos_str, row.pos_values), negative: logits(row.neg_str, row.neg_values),

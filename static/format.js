@@ -37,13 +37,6 @@ export const count = (number) => Number(number).toLocaleString('en-US');
 /** A few significant digits for axes and intervals. */
 export const brief = (value) => (value === 0 ? '0' : String(Number(value.toPrecision(3))));
 
-/** What a token looks like in running text: a leading space is padding, not a character. */
-export function face(token) {
-  const shown = token.replaceAll('\n', '↵').replaceAll('\t', '⇥');
-  const text = shown.trim() === '' ? '\u00a0'.repeat(Math.max(1, shown.length)) : shown.trim();
-  return { text, before: /^ +\S/.test(shown), after: /\S +$/.test(shown) };
-}
-
 export function milliseconds(ms) {
   return ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(2)} s`;
 }

@@ -5,6 +5,7 @@ import { count } from './format.js';
 
 const FIRST_MS = 400;
 const EVERY_MS = 2000;
+const COMMAND = './darkmatter index';
 const HIDDEN = 'darkmatter-indexing-hidden';
 
 const hidden = () => {
@@ -37,35 +38,37 @@ export function watchIndexing(place) {
   const line = h('div', { class: 'indexing', role: 'status' }, text, meter, hide);
   let seen = false;
 
-  function running(job, command) {
-    const { tokens, total, speed, eta } = job;
-    text.replaceChildren(...[`Indexing: ${count(tokens)}${total ? ` of ${count(total)}` : ''} tokens`,
-      speed > 0 ? `${count(Math.round(speed))} tokens/s` : '', remaining(eta)].filter(Boolean).join(' · '),
-    ...(command ? [' · the rest: ', h('code', {}, command)] : []));
-    if (total) {
-      meter.max = total;
-      meter.value = tokens;
-    }
-    meter.hidden = !total;
+  const rest = ({ demo }) => (demo ? [' · the rest: ', h('code', {}, COMMAND)] : []);
+
+  function running(job) {
+    const { phase, tokens, total, speed, eta, features, ofFeatures } = job;
+    const dashboards = ofFeatures > 0;
+    const words = dashboards ? [`Making dashboards: ${count(features)} of ${count(ofFeatures)} features`]
+      : [`Indexing: ${count(tokens)}${total ? ` of ${count(total)}` : ''} tokens`,
+        speed > 0 ? `${count(Math.round(speed))} tokens/s` : '', remaining(eta)];
+    text.replaceChildren(words.filter(Boolean).join(' · '), ...rest(job));
+    meter.max = (dashboards ? ofFeatures : total) || 1;
+    meter.value = dashboards ? features : tokens;
+    meter.hidden = !dashboards && !total;
+    line.dataset.phase = phase;
     if (!line.isConnected) place.replaceChildren(line);
   }
-  function finished(job, command) {
-    text.replaceChildren(`${count(job.tokens)} tokens are indexed`,
-      ...(command ? ['; the rest: ', h('code', {}, command)] : []), ' · ',
-      h('a', { href: location.href, onclick: (event) => { event.preventDefault(); location.reload(); } }, 'Reload'));
+  function finished(job) {
+    text.replaceChildren(`${count(job.tokens)} tokens are indexed`, ...rest(job), ' · ',
+      h('button', { type: 'button', class: 'link', onclick: () => location.reload() }, 'Show them'));
     meter.hidden = true;
   }
   async function look() {
     if (hidden()) return;
     try {
       const { data } = await request('/api/index');
-      const { job, command } = progressOf(data);
+      const job = runningOf(data.jobs);
       if (job) {
         seen = true;
-        running(job, command);
+        running(progress(job));
         setTimeout(look, EVERY_MS);
       } else if (seen) {
-        finished(lastOf(data), command);
+        finished(lastOf(data.jobs));
       }
     } catch {
       // A server without an index says nothing about it.
@@ -75,15 +78,12 @@ export function watchIndexing(place) {
 }
 
 const progress = (job) => {
-  const done = { ...job, ...job.progress };
+  const done = job.progress ?? {};
   return {
-    tokens: done.tokens ?? 0, total: done.tokens_total ?? done.total ?? 0,
-    speed: done.tokens_per_second ?? 0, eta: done.eta_seconds ?? 0,
+    phase: done.phase ?? '', tokens: done.tokens ?? 0, total: done.totalTokens ?? 0,
+    speed: done.tokensPerSecond ?? 0, eta: done.secondsLeft ?? 0,
+    features: done.features ?? 0, ofFeatures: done.ofFeatures ?? 0, demo: job.request?.corpus === 'demo',
   };
 };
-const lastOf = (data) => progress((data.jobs ?? [])[0] ?? {});
-
-function progressOf(data) {
-  const job = (data.jobs ?? []).find(({ state }) => state === 'running');
-  return { job: job ? progress(job) : null, command: data.command ?? null };
-}
+const lastOf = (jobs) => progress(jobs[0] ?? {});
+const runningOf = (jobs) => jobs.find(({ state }) => state === 'running');

@@ -8,7 +8,7 @@ function rows(list, { sign, strongest, source }) {
   return h('ol', { class: 'logits' }, list.map(({ token, value }) => {
     const pill = h('a', {
       class: `pill ${sign}`, title: `Features that promote ${JSON.stringify(token)}`,
-      href: searchPath({ q: token, in: 'promote', source }),
+      href: searchPath({ q: token, in: 'promotes', source }),
     }, visible(token));
     pill.style.setProperty('--part', (strongest > 0 ? Math.abs(value) / strongest : 0).toFixed(3));
     return h('li', {}, pill, h('span', { class: 'value' }, value <= -10000 ? 'N/A' : value.toFixed(2)));

@@ -1,5 +1,6 @@
 // The features whose decoder rows point the same way, in this source or another one.
 import { request } from './api.js';
+import { label } from './dashboard.js';
 import { h } from './dom.js';
 import { capabilities } from './frame.js';
 import { comparePath, featurePath } from './paths.js';
@@ -10,7 +11,7 @@ const cosines = (data) => {
   const rows = reply.topkDecoderCossimFeatures ?? reply.topk_decoder_cossim_features ?? [];
   return rows.map((row) => ({
     source: row.feature.source, index: Number(row.feature.index), cosine: row.cosineSimilarity ?? row.cosine_similarity,
-    text: row.description ?? '',
+    text: label(row.description),
   }));
 };
 

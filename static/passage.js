@@ -1,18 +1,22 @@
 // A text as Neuronpedia prints it: tokens coloured by one feature, cut around the token that counts.
 import { h } from './dom.js';
-import { exact, face, paint, visible } from './format.js';
+import { exact, paint, visible } from './format.js';
 
 /** Tokens on each side of the peak. */
 export const REACH = { stacked: 5, snippet: 16, full: Infinity };
 
+/** The token with real spaces, so that lines break between words and copied text is whole. */
+function words(token) {
+  const shown = token.replaceAll('\n', '↵').replaceAll('\t', '⇥');
+  if (shown.trim() === '') return '\u00a0'.repeat(Math.max(1, shown.length));
+  return shown.replace(/^ +/, (run) => `${'\u00a0'.repeat(run.length - 1)} `);
+}
+
 function cell({ tokens, values }, i, maximum, at) {
-  const { text, before, after } = face(tokens[i]);
   const value = values[i] ?? 0;
-  const classes = ['tok', before && 'before', after && 'after', i === at && 'peak'];
   const element = h('span', {
-    class: classes.filter(Boolean).join(' '), role: 'option', tabindex: -1, 'data-i': i,
-    'data-value': value > 0 ? exact(value) : null,
-  }, text);
+    class: i === at ? 'tok peak' : 'tok', role: 'option', tabindex: -1, 'data-i': i, 'data-value': value > 0 ? exact(value) : null,
+  }, words(tokens[i]));
   paint(element, value, maximum);
   return element;
 }

@@ -7,8 +7,11 @@ import { count, short } from './format.js';
 import { featurePath, setQuery } from './paths.js';
 import { describe, options } from './sources.js';
 
-const KINDS = [['words', 'Meaning'], ['fire', 'Fires on token'], ['promote', 'Promotes token']];
+const KINDS = [['words', 'Meaning'], ['fires', 'Fires on token'], ['promotes', 'Promotes token']];
 const SHORTEST = 3;
+const PER_SOURCE = 50;
+
+const ordinal = (place) => ['first', 'second', 'third'][place] ?? `number ${place + 1}`;
 
 function preview(feature) {
   const [first] = feature.examples;
@@ -36,29 +39,28 @@ async function byWords({ text, model, source, offset }, signal) {
   return {
     next: data.hasMore ? data.nextOffset : null,
     hits: data.results.map((row) => ({
-      feature: shortObject(row), text: row.description, isLabel: row.typeName === 'label' || row.isLabel === true || row.origin === 'label',
+      feature: shortObject(row), text: row.isLabel ? dashboard.label(row.description) : row.description, isLabel: row.isLabel === true,
       note: row.explanationModelName ?? '',
     })),
   };
 }
 
-/** Features by a token, of the sources one after the other's answer, strongest first within each. */
+/** Features by a token: of all sources at once, those that say most of it first. */
 async function byToken({ text, model, sources, kind }, signal) {
   const answers = await Promise.allSettled(sources.map(({ name }) => request('/api/search-token',
-    { modelId: model, source: name, token: text, mode: kind }, { signal })));
+    { modelId: model, source: name, token: text, mode: kind, limit: PER_SOURCE }, { signal })));
   const failed = answers.find(({ status }) => status === 'rejected');
   const good = answers.filter(({ status }) => status === 'fulfilled');
   if (!good.length && failed) throw failed.reason;
   const rows = good.flatMap(({ value: { data } }) => data.results);
-  const number = (row) => row.value ?? row.maxValue ?? row.activationValue ?? 0;
+  const order = kind === 'promotes' ? (a, b) => b.logit - a.logit
+    : (a, b) => a.place - b.place || b.maxActApprox - a.maxActApprox;
   return {
     next: null,
-    hits: rows.sort((a, b) => number(b) - number(a)).map((row) => {
-      const feature = shortObject(row);
-      const { text: words, isLabel } = dashboard.meaning(feature);
-      const times = row.count > 0 && kind === 'fire' ? `, ${count(row.count)} times` : '';
-      return { feature, text: words, isLabel, note: `${kind === 'fire' ? 'up to ' : 'logit '}${short(number(row))}${times}` };
-    }),
+    hits: rows.sort(order).map((row) => ({
+      feature: shortObject(row), text: row.explanation ?? dashboard.label(row.label), isLabel: !row.explanation,
+      note: kind === 'promotes' ? `logit ${short(row.logit)}` : `${ordinal(row.place)} among its tokens · maximum ${short(row.maxActApprox ?? 0)}`,
+    })),
   };
 }
 

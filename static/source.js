@@ -4,7 +4,7 @@ import { cloud, readSummary } from './cloud.js';
 import { h, svg } from './dom.js';
 import { count, percent, short } from './format.js';
 import { featurePath, modelPath, searchPath, setQuery } from './paths.js';
-import { explanation, meaning } from './dashboard.js';
+import { feature, label, meaning } from './dashboard.js';
 import { describe } from './sources.js';
 
 const PAGE = 50;
@@ -13,11 +13,16 @@ const KEYS = [['/', 'search'], ['Ctrl + wheel', 'zooms the picture'], ['← →'
 const COLUMNS = [
   { name: 'index', words: 'Feature', first: 'asc', number: true },
   { name: 'label', words: 'What it is', first: 'asc' },
-  { name: 'count', words: 'Fires on', first: 'desc', number: true, className: 'count' },
   { name: 'density', words: 'Density', first: 'desc', number: true },
   { name: 'max', words: 'Maximum', first: 'desc', number: true },
 ];
-const FILTERS = [['all', 'All features'], ['explained', 'Explained'], ['alive', 'Alive'], ['dead', 'Never fired']];
+const FILTERS = [
+  { name: 'all', words: 'All features', filter: {} },
+  { name: 'explained', words: 'Explained', filter: { explained: true } },
+  { name: 'unexplained', words: 'Not explained', filter: { explained: false } },
+  { name: 'alive', words: 'Fired', filter: { dead: false } },
+  { name: 'dead', words: 'Never fired', filter: { dead: true } },
+];
 
 const api = (model, source, rest = '') => `/api/source/${encodeURIComponent(model)}/${encodeURIComponent(source)}${rest}`;
 
@@ -36,7 +41,7 @@ function headline({ model, source }) {
       h('nav', { class: 'crumbs', 'aria-label': 'Where this is' },
         h('a', { href: modelPath(model) }, model), h('span', { 'aria-hidden': 'true' }, '/'), h('span', { 'aria-current': 'page' }, source)),
       h('div', { class: 'steps' }, random,
-        h('a', { class: 'plain', href: searchPath({ source, in: 'fire' }) }, 'Search by token'))),
+        h('a', { class: 'plain', href: searchPath({ source, in: 'fires' }) }, 'Search by token'))),
     name, totals);
   return { element, name, totals };
 }
@@ -56,18 +61,18 @@ function table({ model, source }, { onPoint }) {
   const state = {
     sort: columnNames.includes(query.get('sort')) ? query.get('sort') : 'index',
     order: query.get('order') === 'desc' ? 'desc' : 'asc',
-    filter: FILTERS.some(([name]) => name === query.get('filter')) ? query.get('filter') : 'all',
+    filter: FILTERS.some(({ name }) => name === query.get('filter')) ? query.get('filter') : 'all',
     within: query.get('q') ?? '', offset: Math.max(0, Number(query.get('offset')) || 0),
   };
   let total = 0;
   let asking = null;
   let timer = null;
 
-  const heads = COLUMNS.map((column) => h('th', { scope: 'col', class: [column.number && 'number', column.className].filter(Boolean).join(' ') || null },
+  const heads = COLUMNS.map((column) => h('th', { scope: 'col', class: column.number ? 'number' : null },
     h('button', { type: 'button', 'data-sort': column.name, onclick: () => sortBy(column) }, column.words)));
   const rows = h('tbody');
   const within = h('input', { type: 'search', id: 'within', placeholder: 'Search within this source', 'aria-label': 'Search within this source' });
-  const filter = h('select', { id: 'filter', 'aria-label': 'Which features' }, FILTERS.map(([name, words]) => h('option', { value: name }, words)));
+  const filter = h('select', { id: 'filter', 'aria-label': 'Which features' }, FILTERS.map(({ name, words }) => h('option', { value: name }, words)));
   const previous = h('button', { type: 'button', class: 'plain', id: 'earlier', 'aria-label': 'Previous page', onclick: () => turn(-1) }, '‹');
   const next = h('button', { type: 'button', class: 'plain', id: 'later', 'aria-label': 'Next page', onclick: () => turn(1) }, '›');
   const said = h('span', { id: 'range', role: 'status' });
@@ -96,17 +101,17 @@ function table({ model, source }, { onPoint }) {
   }
 
   function row(one, largest) {
-    const { text, isLabel } = meaning(one);
-    const fires = one.count ?? 0;
+    const path = featurePath(model, source, one.index);
+    const { text, isLabel } = one;
     return h('tr', { 'data-index': one.index },
-      h('td', { class: 'number' }, h('a', { href: featurePath(model, source, one.index) }, String(one.index))),
-      h('td', { class: isLabel ? 'label' : null, title: text || null }, text ? h('a', { href: featurePath(model, source, one.index), tabindex: -1 }, text) : ''),
-      h('td', { class: 'number count' }, svg('svg', { class: 'amount', viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
-        svg('rect', { width: largest > 0 ? (100 * Math.log1p(fires)) / Math.log1p(largest) : 0, height: 4 })), h('span', { class: 'unseen' }, count(fires))),
-      h('td', { class: 'number' }, percent(one.density)), h('td', { class: 'number' }, one.maximum > 0 ? short(one.maximum) : '–'));
+      h('td', { class: 'number' }, h('a', { href: path }, String(one.index))),
+      h('td', { class: isLabel ? 'label' : null, title: text || null }, text ? h('a', { href: path, tabindex: -1 }, text) : ''),
+      h('td', { class: 'number' }, one.density === null ? '–' : percent(one.density)),
+      h('td', { class: 'number' }, svg('svg', { class: 'amount', viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+        svg('rect', { width: largest > 0 ? (100 * one.maximum) / largest : 0, height: 4 })), one.maximum > 0 ? short(one.maximum) : '–'));
   }
   function draw(list) {
-    const largest = Math.max(0, ...list.map((one) => one.count ?? 0));
+    const largest = Math.max(0, ...list.map((one) => one.maximum));
     rows.replaceChildren(...list.map((one) => row(one, largest)));
     const last = Math.min(total, state.offset + list.length);
     said.textContent = total ? `${count(state.offset + 1)}–${count(last)} of ${count(total)}` : 'none';
@@ -116,20 +121,22 @@ function table({ model, source }, { onPoint }) {
       if (COLUMNS[i].name === state.sort) head.setAttribute('aria-sort', state.order === 'asc' ? 'ascending' : 'descending');
       else head.removeAttribute('aria-sort');
     });
-    element.dataset.shown = list.length;
+    element.dataset.shown = JSON.stringify([state.sort, state.order, state.filter, state.within, state.offset]);
   }
   async function load() {
     asking?.abort();
     asking = new AbortController();
     try {
+      const { filter: chosen } = FILTERS.find(({ name }) => name === state.filter);
       const { data } = await request('/api/source/features', {
-        modelId: model, source, sort: state.sort, order: state.order, filter: state.filter, query: state.within, offset: state.offset, limit: PAGE,
+        modelId: model, source, sort: state.sort, order: state.order, offset: state.offset, limit: PAGE,
+        filter: { ...chosen, ...(state.within ? { text: state.within } : {}) },
       }, { signal: asking.signal });
-      total = data.total ?? data.resultsCount ?? data.results.length;
+      ({ total } = data);
       problem.hidden = true;
-      draw(data.results.map((one) => ({
-        index: Number(one.index), label: one.label ?? '', explanations: (one.explanations ?? []).map(explanation),
-        count: one.count ?? null, density: one.frac_nonzero ?? 0, maximum: one.maxActApprox ?? 0,
+      draw(data.features.map((one) => ({
+        index: Number(one.index), text: one.explanation ?? label(one.label), isLabel: !one.explanation,
+        density: one.frac_nonzero, maximum: one.maxActApprox ?? 0,
       })));
     } catch (error) {
       if (error.name === 'AbortError') return;
@@ -175,7 +182,7 @@ function picture({ model, source }, summary, tokens) {
     timer = setTimeout(async () => {
       try {
         const { data: [row] } = await request('/api/features', [{ modelId: model, layer: source, index: one.index, maxActsToReturn: 0 }]);
-        words.set(one.index, meaning({ label: row.label ?? '', explanations: (row.explanations ?? []).map(explanation) }).text);
+        words.set(one.index, meaning(feature(row)).text);
         if (Number(pointed.dataset.index) === one.index) say(one);
       } catch {
         // The numbers stand without words.

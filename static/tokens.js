@@ -1,6 +1,13 @@
 // The text as a row of tokens: coloured, walked with the arrow keys, marked with a click or Enter.
 import { h, roving } from './dom.js';
-import { exact, face, paint, visible } from './format.js';
+import { exact, paint, visible } from './format.js';
+
+/** What a token looks like inside the row: a leading space is padding, not a character. */
+function face(token) {
+  const shown = token.replaceAll('\n', '↵').replaceAll('\t', '⇥');
+  const text = shown.trim() === '' ? '\u00a0'.repeat(Math.max(1, shown.length)) : shown.trim();
+  return { text, before: /^ +\S/.test(shown), after: /\S +$/.test(shown) };
+}
 
 /**
  * @param onInspect called with the position that the person points at or has focused, or null

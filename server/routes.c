@@ -5,6 +5,8 @@
 
 #define PROMPT "\"prompt\":\"In the beginning God created the heaven and the earth.\""
 #define SOURCE "\"source\":\"2-gemmascope-res-2k\""
+#define MODEL "\"modelId\":\"gemma-2-demo\""
+#define FEATURE MODEL "," SOURCE ",\"index\":\"140\""
 
 /* The examples work on the bundled demo; docs/api.md shows their answers. */
 static const struct route routes[] = {
@@ -50,6 +52,53 @@ static const struct route routes[] = {
     {"GET", "/api/index", api_index_list, "The index jobs and how far they are", NULL},
     {"POST", "/api/index/cancel", api_index_cancel, "Stop an index job at its next batch",
      "{\"id\":1}"},
+    {"GET", "/api/feature/{model}/{source}/{index}", api_feature,
+     "A feature with all that is known of it", NULL},
+    {"POST", "/api/features", api_features, "Several features, in the order asked for",
+     "[{" MODEL ",\"layer\":\"2-gemmascope-res-2k\",\"index\":140,\"maxActsToReturn\":3}]"},
+    {"POST", "/api/features-offset", api_features_offset, "25 features from an offset",
+     "{" MODEL ",\"layer\":\"2-gemmascope-res-2k\",\"offset\":125}"},
+    {"GET", "/api/random/{model}/{source}", api_random, "Some feature that fired", NULL},
+    {"POST", "/api/activation/get", api_activation_get, "The texts on which a feature fires", "{" FEATURE "}"},
+    {"POST", "/api/activation/new", api_activation_new, "A feature's values on a text",
+     "{\"feature\":{" FEATURE "},\"customText\":\"And there was light.\"}"},
+    {"POST", "/api/activation/source", api_activation_source, "Every active feature of a text",
+     "{" MODEL "," SOURCE ",\"customText\":\"And there was light.\"}"},
+    {"POST", "/api/search-all", api_search_all, "Which features of a set fire on a text",
+     "{" MODEL ",\"sourceSet\":\"gemmascope-res-2k\",\"text\":\"And there was light.\","
+     "\"selectedLayers\":[],\"sortIndexes\":[],\"ignoreBos\":true,\"numResults\":5}"},
+    {"POST", "/api/search-topk-by-token", api_search_topk, "Every token's strongest features",
+     "{" MODEL "," SOURCE ",\"text\":\"And there was light.\",\"numResults\":3}"},
+    {"POST", "/api/search-token", api_search_token, "Features that fire on a token, or promote it",
+     "{" MODEL "," SOURCE ",\"token\":\" light\",\"mode\":\"promotes\",\"limit\":5}"},
+    {"POST", "/api/explanation/search", api_explanation_search,
+     "Features of some sources by words of their explanations and labels",
+     "{" MODEL ",\"layers\":[\"2-gemmascope-res-2k\"],\"query\":\"light\"}"},
+    {"POST", "/api/explanation/search-model", api_explanation_search_model,
+     "The same in all sources of a model", "{" MODEL ",\"query\":\"light\"}"},
+    {"POST", "/api/explanation/search-all", api_explanation_search_all,
+     "The same in all that the database has", "{\"query\":\"light\"}"},
+    {"POST", "/api/explanation/new", api_explanation_new, "Keep an explanation of one's own",
+     "{" FEATURE ",\"description\":\"the word there\",\"id\":\"an-example\"}"},
+    {"POST", "/api/explanation/edit", api_explanation_edit, "Change one of one's own",
+     "{\"id\":\"an-example\",\"description\":\"the word there, and you\"}"},
+    {"POST", "/api/explanation/delete", api_explanation_delete, "Remove one of one's own",
+     "{\"id\":\"an-example\"}"},
+    {"POST", "/api/cossim", api_cossim, "The features whose decoder rows are most alike",
+     "{" MODEL "," SOURCE ",\"index\":140,\"targetModelId\":\"gemma-2-demo\","
+     "\"targetSourceId\":\"3-gemmascope-res-2k\"}"},
+    {"POST", "/api/tokenize", api_tokenize, "Token ids of a text",
+     "{" MODEL ",\"prompt\":\"In the beginning\"}"},
+    {"POST", "/api/vector/get", api_vector_get, "A feature's encoder vector", "{" FEATURE "}"},
+    {"POST", "/api/model/list", api_model_list, "The model that is served", "{}"},
+    {"GET", "/api/source-set/{model}/{name}", api_source_set, "A set and its sources", NULL},
+    {"GET", "/api/source/{model}/{source}", api_source, "A source and what was counted of it",
+     NULL},
+    {"GET", "/api/source/{model}/{source}/summary", api_source_summary,
+     "Counts and maxima of all its features, as bytes", NULL},
+    {"POST", "/api/source/features", api_source_features,
+     "A page of a source's features, sorted and filtered",
+     "{" MODEL "," SOURCE ",\"sort\":\"max\",\"order\":\"desc\",\"limit\":5}"},
     {"GET", "/health", api_health, "Whether the server answers", NULL},
     {"GET", "/metrics", api_metrics, "Counters in Prometheus's text format", NULL},
     {"GET", "/openapi.json", api_openapi, "This table as an OpenAPI document", NULL},

@@ -10,7 +10,53 @@
 #include <sys/random.h>
 
 #define DESCRIPTION_MAX 10000 /* bytes */
-#define ID_SIZE 32
+#define ID_SIZE 32            /* of those made here */
+#define ID_MAX 100
+
+/* A copy of the explanation with the wanted id. */
+struct wanted {
+    const char *id;
+    struct store_explanation copy;
+    struct text strings; /* of the copy, each with its NUL */
+    bool found;
+};
+
+static int take(void *user, const struct store_explanation *e)
+{
+    struct wanted *wanted = user;
+    if (strcmp(e->id, wanted->id) != 0) {
+        return 0;
+    }
+    const char *from[] = {e->id,        e->model, e->source, e->author, e->type_name,
+                          e->explainer, e->notes, e->origin, e->other,  e->created_at};
+    const char **to[] = {&wanted->copy.id,        &wanted->copy.model,     &wanted->copy.source,
+                         &wanted->copy.author,    &wanted->copy.type_name, &wanted->copy.explainer,
+                         &wanted->copy.notes,     &wanted->copy.origin,    &wanted->copy.other,
+                         &wanted->copy.created_at};
+    size_t n = sizeof from / sizeof *from;
+    for (size_t i = 0; i < n; i++) {
+        const char *s = from[i] ? from[i] : "";
+        text_append(&wanted->strings, s, strlen(s) + 1);
+    }
+    const char *at = wanted->strings.failed ? NULL : wanted->strings.data;
+    for (size_t i = 0; i < n && at; i++) {
+        *to[i] = at;
+        at += strlen(at) + 1;
+    }
+    wanted->copy.index = e->index;
+    wanted->found = true;
+    return 1;
+}
+
+/* Whether the model has an explanation of this id; wanted->copy is it. */
+static int look_up(struct wanted *wanted, const struct app *app, struct status *st)
+{
+    (void)store_explanations(app->store, engine_model_id(app->engine), NULL, -1, take, wanted, st);
+    if (wanted->found) {
+        status_clear(st); /* stopping is no error */
+    }
+    return wanted->strings.failed ? status_no_memory(st, 1) : (int)st->code;
+}
 
 /* 96 random bits: "here" and 24 hex digits, unlike upstream's cuids. */
 static int new_id(char id[ID_SIZE], struct status *st)
@@ -54,6 +100,27 @@ static int keep(struct exchange *x, const struct store_explanation *e, struct st
     return code;
 }
 
+/* `id`, which must be new, or one made up into `made`. */
+static const char *read_id(const struct app *app, struct fields *f, char made[ID_SIZE])
+{
+    struct wanted wanted = {.id = fields_string(f, "id")};
+    if (f->st.code) {
+        return NULL;
+    }
+    if (!wanted.id) {
+        (void)new_id(made, &f->st);
+        return made;
+    }
+    size_t n = strlen(wanted.id);
+    if (n < 1 || n > ID_MAX) {
+        status_set(&f->st, STATUS_INVALID, "id: expected 1 to %d bytes, found %zu", ID_MAX, n);
+    } else if (!look_up(&wanted, app, &f->st) && wanted.found) {
+        status_set(&f->st, STATUS_INVALID, "id: there is an explanation \"%s\" already", wanted.id);
+    }
+    text_free(&wanted.strings);
+    return wanted.id;
+}
+
 enum http_next api_explanation_new(struct exchange *x)
 {
     cJSON *body = exchange_json(x);
@@ -66,8 +133,9 @@ enum http_next api_explanation_new(struct exchange *x)
     subject_open_fields(&s, x->app, &f);
     int64_t index = f.st.code ? 0 : subject_index_field(&s, &f);
     const char *description = read_description(&f);
-    if (!f.st.code && !new_id(id, &f.st)) {
-        struct store_explanation e = {.id = id,
+    const char *name = read_id(x->app, &f, id);
+    if (!f.st.code) {
+        struct store_explanation e = {.id = name,
                                       .model = s.model,
                                       .source = s.name,
                                       .index = index,
@@ -81,42 +149,7 @@ enum http_next api_explanation_new(struct exchange *x)
     return f.st.code ? exchange_fail(x, &f.st) : HTTP_DONE;
 }
 
-/* --- one that is there ----------------------------------------------------------------------- */
-
-/* A copy of the explanation with the wanted id. */
-struct wanted {
-    const char *id;
-    struct store_explanation copy;
-    struct text strings; /* of the copy, each with its NUL */
-    bool found;
-};
-
-static int take(void *user, const struct store_explanation *e)
-{
-    struct wanted *wanted = user;
-    if (strcmp(e->id, wanted->id) != 0) {
-        return 0;
-    }
-    const char *from[] = {e->id,        e->model, e->source, e->author, e->type_name,
-                          e->explainer, e->notes, e->origin, e->other,  e->created_at};
-    const char **to[] = {&wanted->copy.id,        &wanted->copy.model,     &wanted->copy.source,
-                         &wanted->copy.author,    &wanted->copy.type_name, &wanted->copy.explainer,
-                         &wanted->copy.notes,     &wanted->copy.origin,    &wanted->copy.other,
-                         &wanted->copy.created_at};
-    size_t n = sizeof from / sizeof *from;
-    for (size_t i = 0; i < n; i++) {
-        const char *s = from[i] ? from[i] : "";
-        text_append(&wanted->strings, s, strlen(s) + 1);
-    }
-    const char *at = wanted->strings.failed ? NULL : wanted->strings.data;
-    for (size_t i = 0; i < n && at; i++) {
-        *to[i] = at;
-        at += strlen(at) + 1;
-    }
-    wanted->copy.index = e->index;
-    wanted->found = true;
-    return 1;
-}
+/* --- requests -------------------------------------------------------------------------------- */
 
 /* Finds the one that `id` names, among the model's; it must be of one's own. */
 static int find(struct wanted *wanted, const struct app *app, struct fields *f)
@@ -128,17 +161,12 @@ static int find(struct wanted *wanted, const struct app *app, struct fields *f)
     if (st->code) {
         return (int)st->code;
     }
-    (void)store_explanations(app->store, engine_model_id(app->engine), NULL, -1, take, wanted, st);
-    if (wanted->found) {
-        status_clear(st); /* stopping is no error */
-    } else if (st->code) {
+    if (look_up(wanted, app, st)) {
         return (int)st->code;
-    } else {
+    }
+    if (!wanted->found) {
         return status_set(st, STATUS_NOT_FOUND, "id: there is no explanation \"%.120s\"",
                           wanted->id);
-    }
-    if (wanted->strings.failed) {
-        return status_no_memory(st, 1);
     }
     if (strcmp(wanted->copy.origin, "here") != 0) {
         return status_set(st, STATUS_INVALID,

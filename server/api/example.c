@@ -16,11 +16,13 @@ struct row {
     int64_t index;
     const struct store_example *example; /* of our own, else NULL */
     cJSON *line;                         /* imported, else NULL */
-    size_t first;                        /* 1 where the text begins with <bos> */
-    float max, min;                      /* of the values that are shown */
-    size_t argmax;                       /* among them */
-    double key;                          /* what rows are sorted by */
-    size_t place;                        /* ties keep the order in which they came */
+    const int32_t *uncounted;            /* [n_uncounted] ids whose values do not count */
+    size_t n_uncounted;
+    size_t first;   /* 1 where the text begins with <bos> */
+    float max, min; /* of the values that are shown */
+    size_t argmax;  /* among them */
+    double key;     /* what rows are sorted by */
+    size_t place;   /* ties keep the order in which they came */
 };
 
 static size_t length(const struct row *r)
@@ -28,8 +30,14 @@ static size_t length(const struct row *r)
     return r->example->n_tokens - r->first;
 }
 
+/* 0 at the tokens that no statistic counts, as in SAEDashboard. */
 static float value_at(const struct row *r, size_t i)
 {
+    for (size_t k = 0; k < r->n_uncounted; k++) {
+        if (r->example->ids[r->first + i] == r->uncounted[k]) {
+            return 0;
+        }
+    }
     return r->example->along[r->first + i];
 }
 
@@ -218,14 +226,21 @@ static void measure(struct row *r)
 void example_write(struct emitter *w, const struct app *app, const struct subject *s, int64_t index,
                    const struct store_feature_page *page, size_t limit)
 {
+    int32_t uncounted[ENGINE_UNCOUNTED];
+    size_t n_uncounted = engine_uncounted(app->engine, uncounted);
     struct row *rows = memory_zalloc(page->n_examples, sizeof *rows);
     if (!rows) {
         w->out->failed = true;
         return;
     }
     for (size_t i = 0; i < page->n_examples; i++) {
-        rows[i] = (struct row){
-            .app = app, .subject = s, .index = index, .example = &page->examples[i], .place = i};
+        rows[i] = (struct row){.app = app,
+                               .subject = s,
+                               .index = index,
+                               .example = &page->examples[i],
+                               .uncounted = uncounted,
+                               .n_uncounted = n_uncounted,
+                               .place = i};
         measure(&rows[i]);
     }
     write_rows(w, rows, page->n_examples, limit);

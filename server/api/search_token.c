@@ -5,6 +5,7 @@
  * largest logits; sorted by the logit. Of a source that was not indexed, promotes is computed:
  * U[token] . W_dec of the features whose decoder row lies nearest to U[token]. */
 #include "core/base/memory.h"
+#include "core/dashboard/label.h"
 #include "server/api/explained.h"
 #include "server/api/record.h"
 #include "server/api/routes.h"
@@ -248,23 +249,9 @@ static int reply(struct exchange *x, struct search *s, struct status *st)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/* As core/dashboard writes tokens into labels. */
-static void quote(struct text *out, const char *token, size_t n)
+static void token_text(void *user, int32_t id, struct text *out)
 {
-    text_char(out, '"');
-    for (size_t i = 0; i < n; i++) {
-        char c = token[i];
-        if (c == '"' || c == '\\') {
-            text_printf(out, "\\%c", c);
-        } else if (c == '\n' || c == '\t' || c == '\r') {
-            text_printf(out, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
-        } else if ((unsigned char)c < 0x20 || c == 0x7F) {
-            text_printf(out, "\\x%02x", (unsigned)(unsigned char)c);
-        } else {
-            text_char(out, c);
-        }
-    }
-    text_char(out, '"');
+    engine_token_text(user, id, out);
 }
 
 /* `token`: an id, or a text that is one token. */
@@ -303,7 +290,7 @@ static void read_token(struct search *s, const struct app *app, struct fields *f
     }
     if (!f->st.code) {
         engine_token_text(app->engine, s->id, &s->token);
-        quote(&s->quoted, s->token.data ? s->token.data : "", s->token.length);
+        label_write(&s->quoted, &s->id, 1, NULL, 0, token_text, app->engine);
         if (s->token.failed || s->quoted.failed) {
             status_no_memory(&f->st, s->token.length);
         }

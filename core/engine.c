@@ -1,5 +1,6 @@
 #include "core/engine.h"
 
+#include "core/base/json.h"
 #include "core/base/memory.h"
 #include "core/engine_private.h"
 
@@ -57,6 +58,29 @@ static int open_tokenizer(struct engine *e, const struct engine_options *o, stru
            "instead of a prompt; copy either file there to type text",
            e->folder.path);
     return STATUS_OK;
+}
+
+/* Old folders keep the template in tokenizer_config.json, newer ones in a file of its own. A
+ * tokenizer_config.json that cannot be read is no reason to refuse a model: nothing else is taken
+ * from it. */
+static bool find_chat_template(const struct model_folder *folder)
+{
+    struct status st;
+    cJSON *root = NULL;
+    bool found = false;
+    if (folder->tokenizer_config &&
+        json_parse_file(&root, folder->tokenizer_config, (size_t)64 << 20, &st) == 0) {
+        found = json_get(root, "chat_template") != NULL;
+    }
+    cJSON_Delete(root);
+    static const char *const files[] = {"chat_template.jinja", "chat_template.json"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && !found; i++) {
+        struct text path = {0};
+        text_printf(&path, "%s/%s", folder->path, files[i]);
+        found = !path.failed && access(path.data, R_OK) == 0;
+        text_free(&path);
+    }
+    return found;
 }
 
 /* Everything that changes a number besides the inputs: contents, sizes, scale, our own version. */
@@ -128,6 +152,7 @@ int engine_open(struct engine **out, const struct engine_options *o, struct stat
     int code = o->tokenizer_only ? model_folder_find(&e->folder, o->model, o->model_id, st)
                                  : model_folder_open(&e->folder, o->model, o->model_id, st);
     if (code == STATUS_OK) {
+        e->has_chat_template = find_chat_template(&e->folder);
         code = open_tokenizer(e, o, st);
     }
     if (code == STATUS_OK && !o->tokenizer_only) {
@@ -293,6 +318,47 @@ void engine_token_text(const struct engine *e, int32_t id, struct text *out)
 bool engine_is_special(const struct engine *e, int32_t id)
 {
     return e->tokenizer ? tokenizer_is_special(e->tokenizer, id) : id == e->config.bos_id;
+}
+
+int engine_decode(const struct engine *e, const int32_t *ids, size_t n, struct text *out,
+                  struct status *st)
+{
+    if (e->tokenizer) {
+        return tokenizer_decode(e->tokenizer, ids, n, false, out, st);
+    }
+    for (size_t i = 0; i < n; i++) {
+        engine_token_text(e, ids[i], out);
+    }
+    return out->failed ? status_no_memory(st, out->length) : STATUS_OK;
+}
+
+int32_t engine_find_token(const struct engine *e, const char *content)
+{
+    return e->tokenizer ? tokenizer_find(e->tokenizer, content) : -1;
+}
+
+bool engine_has_chat_template(const struct engine *e)
+{
+    return e->has_chat_template;
+}
+
+size_t engine_stop_ids(const struct engine *e, bool chat, int32_t ids[ENGINE_STOP_MAX])
+{
+    int32_t turn_end = engine_find_token(e, "<end_of_turn>");
+    int32_t eos = e->tokenizer ? tokenizer_eos(e->tokenizer) : -1;
+    size_t n = 0;
+    for (size_t i = 0; i < e->config.n_eos; i++) {
+        if (e->config.eos_ids[i] != turn_end) { /* instruction-tuned models list it, too */
+            ids[n++] = e->config.eos_ids[i];
+        }
+    }
+    if (eos >= 0) {
+        ids[n++] = eos;
+    }
+    if (chat && turn_end >= 0) {
+        ids[n++] = turn_end;
+    }
+    return n;
 }
 
 /* --- features without a prompt ---------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "core/dashboard/histogram.h"
 #include "core/gemma/config.h"
 #include "core/gemma/point.h"
+#include "core/gemma/sampler.h"
 #include "core/lens/edit.h"
 #include "core/sae/catalogue.h"
 
@@ -75,6 +76,23 @@ engine_bos(const struct engine *engine); /* from the tokenizer, else config.json
 #define ENGINE_UNCOUNTED 3
 size_t engine_uncounted(const struct engine *engine, int32_t ids[ENGINE_UNCOUNTED]);
 
+/* Appends the text of several ids together: byte pieces joined into characters, special tokens
+ * written out. */
+int engine_decode(const struct engine *engine, const int32_t *ids, size_t n, struct text *out,
+                  struct status *st);
+
+/* The id of a piece by its content ("<end_of_turn>"); -1: none. */
+int32_t engine_find_token(const struct engine *engine, const char *content);
+
+/* True if the folder brings a chat template (tokenizer_config.json has one, or a chat_template file
+ * lies there): a model tuned for conversations, not a base model. */
+bool engine_has_chat_template(const struct engine *engine);
+
+/* Where a text ends: the config's and the tokenizer's <eos>; with chat also <end_of_turn>, which is
+ * left out without it. Returns how many. */
+#define ENGINE_STOP_MAX (CONFIG_EOS_MAX + 2)
+size_t engine_stop_ids(const struct engine *engine, bool chat, int32_t ids[ENGINE_STOP_MAX]);
+
 /* --- reading the model ------------------------------------------------------------------------ */
 
 enum read_kind {
@@ -136,6 +154,66 @@ int engine_trace(struct session *session, struct engine_prompt *prompts, size_t 
 
 /* Tokens that went through the model since the engine was opened (for /metrics). */
 uint64_t engine_tokens_computed(const struct engine *engine);
+
+/* --- generating ------------------------------------------------------------------------------- */
+
+/* A text to be continued. */
+struct generation_start {
+    const int32_t *ids; /* [n_ids] */
+    size_t n_ids;
+    const struct edit *edits; /* [n_edits] at work on the prompt and on every token generated */
+    size_t n_edits;
+};
+
+/* All of it is borrowed until generation_close. */
+struct generation_options {
+    const struct generation_start *starts; /* decoded together, one pass over the weights a token */
+    size_t n_starts;
+    size_t n_tokens;                /* at most so many each; fewer where max_positions says so */
+    struct sampler_options sampler; /* of each start alike: the same seed for all */
+    size_t n_logprobs;              /* the likeliest of each step; 0: none */
+    const int32_t *stop_ids;        /* [n_stop_ids] generated, kept, and the last */
+    size_t n_stop_ids;
+    const char *const *sources; /* [n_sources] whose strongest features of each token are kept */
+    size_t n_sources;
+    size_t n_features; /* so many of each source, at most */
+};
+
+/* One token of the text. Its features are there one step later, when the model has read it. */
+struct generation_token {
+    int32_t id;
+    float logprob;           /* of id, in the model's own softmax */
+    int32_t *top_ids;        /* [n_logprobs] falling */
+    float *top_logprobs;     /* [n_logprobs] */
+    bool has_features;       /* the next three are filled */
+    size_t *n_active;        /* [n_sources] how many of the n_features are there */
+    uint32_t *feature_index; /* [n_sources, n_features] falling by value */
+    float *feature_value;    /* [n_sources, n_features] */
+};
+
+struct generation_text {
+    int32_t *ids; /* [n] generated */
+    size_t n;
+    const struct generation_token *tokens; /* [n] */
+};
+
+struct generation;
+
+/* Checks everything and computes nothing. STATUS_INVALID "No room to generate: ..." for a prompt
+ * that leaves none. */
+int generation_open(struct generation **generation, struct engine *engine,
+                    const struct generation_options *options, struct status *st);
+
+/* One pass: the prompts at the first call, then one more token of every text that has not ended.
+ * *more is false once all have (a last pass reads the last tokens' features). A generation that
+ * failed or was cancelled cannot be continued. */
+int generation_step(struct generation *generation, struct session *session,
+                    const atomic_bool *cancel, bool *more, struct status *st);
+
+/* What start i has become so far; until the next step. */
+struct generation_text generation_text(const struct generation *generation, size_t i);
+
+void generation_close(struct generation *generation); /* NULL is fine */
 
 /* --- features without a prompt
  * -------------------------------------------------------------------- */

@@ -18,6 +18,7 @@ struct engine {
     struct catalogue catalogue;
     struct pool *pool;
     struct threads *threads;
+    bool has_chat_template;
     struct hash identity;
     atomic_uint_fast64_t tokens_computed;
 };

@@ -167,7 +167,7 @@ static void refuses_what_cannot_be_read(void)
         {"{\"tokens\":[2],\"read\":[\"acts:\"]}", 404, "source"},
         {"{\"tokens\":[2],\"read\":[\"embed\"],\"format\":\"npz\"}", 400, "format"},
         {"{\"tokens\":[2],\"read\":[\"embed\"],\"format\":1}", 422, "format"},
-        {"{\"tokens\":[2],\"read\":[\"embed\"],\"edits\":[{\"op\":\"clamp\"}]}", 501, "edits"},
+        {"{\"tokens\":[2],\"read\":[\"embed\"],\"edits\":[{\"op\":\"clamp\"}]}", 422, "edits[0].type"},
         {"{\"tokens\":[2],\"read\":[\"embed\"],\"edits\":{}}", 422, "edits"},
         {"{\"tokens\":[2],\"read\":[\"logits\"],\"top\":-1}", 400, "top"},
         {"{\"tokens\":[2],\"read\":[\"logits\"],\"top\":301}", 400, "top"},

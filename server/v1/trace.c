@@ -1,7 +1,8 @@
 /* POST /v1/trace: the activation cache of TransformerLens over HTTP (docs/api.md, "trace").
  *
  * {prompt | tokens, read: [names], positions: "all" | [ints, negative from the end], top: n,
- *  format: "json" | "safetensors"} -> one tensor a name, and the token ids beside them. */
+ *  edits: [...], format: "json" | "safetensors"} -> one tensor a name, and the token ids beside
+ * them. */
 #include "core/base/memory.h"
 #include "server/v1/reply.h"
 #include "server/v1/routes.h"
@@ -20,6 +21,7 @@ static void trace_free(void *state)
     memory_free(t->reads);
     memory_free(t->positions);
     prompts_free(&t->prompts);
+    edit_list_free(&t->edits);
     cJSON_Delete(t->body);
     memory_free(t);
 }
@@ -71,6 +73,8 @@ static int make_job(struct trace *t)
     prompt->ids = copy_ids(t->prompts.items[0].ids, prompt->n_ids);
     prompt->reads = t->reads;
     prompt->n_reads = t->n_reads;
+    prompt->edits = t->edits.items;
+    prompt->n_edits = t->edits.n;
     t->reads = NULL;
     bool ok = prompt->ids != NULL;
     for (size_t i = 0; ok && t->positions && i < t->n_reads; i++) {

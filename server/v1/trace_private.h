@@ -3,6 +3,7 @@
 #define DM_V1_TRACE_PRIVATE_H
 
 #include "server/v1/await.h"
+#include "server/v1/edit_list.h"
 #include "server/v1/fields.h"
 #include "server/v1/prompts.h"
 
@@ -21,6 +22,7 @@ struct trace {
     size_t n_positions;
     size_t top;
     bool safetensors;
+    struct edit_list edits; /* borrowed by the job */
 };
 
 /* Reads every field of t->fields.body into t; what is wrong stands in t->fields.st. */

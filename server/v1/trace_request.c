@@ -196,14 +196,6 @@ static void read_format(struct trace *t)
     }
 }
 
-static void read_edits(struct trace *t)
-{
-    const cJSON *edits = fields_array(&t->fields, "edits");
-    if (edits && cJSON_GetArraySize(edits) > 0) {
-        status_set(&t->fields.st, STATUS_UNSUPPORTED, "edits: not served yet; leave the field out");
-    }
-}
-
 void trace_request(struct trace *t, const struct app *app)
 {
     fields_model(&t->fields);
@@ -216,6 +208,7 @@ void trace_request(struct trace *t, const struct app *app)
     }
     if (!t->fields.st.code) {
         read_format(t);
-        read_edits(t);
+        const struct prompt *prompt = &t->prompts.items[0];
+        edit_list_read(&t->edits, app, &t->fields, prompt, prompt->n_ids);
     }
 }

@@ -20,6 +20,11 @@ void exchange_wake(struct exchange *x)
     x->wake(x);
 }
 
+bool exchange_gone(struct exchange *x)
+{
+    return x->gone && x->gone(x);
+}
+
 int exchange_http_status(enum status_code code)
 {
     switch (code) {
@@ -195,6 +200,11 @@ void exchange_release(struct exchange *x)
         x->free_state(x->state);
     }
     x->state = NULL;
+    if (x->stream) {
+        stream_detach(x->stream);
+        stream_release(x->stream);
+        x->stream = NULL;
+    }
     for (size_t i = 0; i < HTTP_PARAMETERS; i++) {
         memory_free(x->request.parameters[i]);
         x->request.parameters[i] = NULL;
@@ -237,6 +247,17 @@ static void local_wake(struct exchange *x)
     pthread_mutex_unlock(&local->lock);
 }
 
+static void local_wake_reader(void *user)
+{
+    struct local *local = user;
+    local_wake(&local->x);
+}
+
+static void local_sleep(void *user)
+{
+    (void)user; /* local_wait follows */
+}
+
 static void local_wait(struct local *local)
 {
     pthread_mutex_lock(&local->lock);
@@ -245,6 +266,21 @@ static void local_wait(struct local *local)
     }
     local->woken = false;
     pthread_mutex_unlock(&local->lock);
+}
+
+/* The stream's pieces, one behind the other, as the body. */
+static void local_stream(struct local *local)
+{
+    struct exchange *x = &local->x;
+    char piece[4096];
+    long n;
+    stream_attach(x->stream, -1, local_sleep, local_wake_reader, local);
+    while ((n = stream_read(x->stream, piece, sizeof piece)) >= 0) {
+        text_append(&x->response.body, piece, (size_t)n);
+        if (n == 0) {
+            local_wait(local);
+        }
+    }
 }
 
 struct exchange *exchange_run(const struct router *router, const char *method, const char *target,
@@ -278,6 +314,9 @@ struct exchange *exchange_run(const struct router *router, const char *method, c
         x->start(x);
         local_wait(local);
         next = x->resume(x);
+    }
+    if (next == HTTP_STREAM) {
+        local_stream(local);
     }
     exchange_settle(x);
     local->headers = NULL; /* the caller's, who may be done with them */

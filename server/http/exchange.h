@@ -4,19 +4,24 @@
  * wait: it keeps what it parsed in x->state, sets x->start and x->resume and returns HTTP_WAIT. The
  * server then suspends the connection and calls x->start(x), which hands the work to someone else;
  * whoever finishes it calls exchange_wake(x) once, from any thread, and x->resume(x) is called to
- * write the response (or to wait again). */
+ * write the response (or to wait again).
+ *
+ * A reply in pieces: x->resume sets x->stream (a reference that the exchange then owns), status and
+ * headers, and returns HTTP_STREAM. Whoever fills the stream holds a reference of its own and does
+ * not touch x, which ends when the client leaves. */
 #ifndef DM_HTTP_EXCHANGE_H
 #define DM_HTTP_EXCHANGE_H
 
 #include "core/base/json.h"
 #include "core/base/status.h"
 #include "core/base/text.h"
+#include "server/http/stream.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum http_next { HTTP_DONE, HTTP_WAIT };
+enum http_next { HTTP_DONE, HTTP_WAIT, HTTP_STREAM };
 
 #define HTTP_JSON "application/json; charset=utf-8"
 
@@ -61,12 +66,18 @@ struct exchange {
     void (*free_state)(void *state); /* may be NULL */
     void (*start)(struct exchange *x);
     enum http_next (*resume)(struct exchange *x);
+    struct stream *stream;            /* with HTTP_STREAM */
     void (*wake)(struct exchange *x); /* set by the transport */
+    bool (*gone)(struct exchange *x); /* likewise; NULL where there is no connection */
     void *transport;
 };
 
 /* Says that what the exchange waited for is there. x must not be touched after this call. */
 void exchange_wake(struct exchange *x);
+
+/* Whether the client of an exchange that waits has closed its connection. From any thread, before
+ * exchange_wake. */
+bool exchange_gone(struct exchange *x);
 
 /* Replies {"error": message} with the HTTP status that belongs to st->code (one table, here). */
 enum http_next exchange_fail(struct exchange *x, const struct status *st);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,9 @@
 /* The body of a refused request is read and thrown away up to here, so that the client, which reads
  * only once it has written, sees the reply instead of a reset connection. */
 #define DRAIN_LIMIT (64u << 20)
+
+/* A streamed reply goes out in pieces of at most so many bytes. */
+#define STREAM_PIECE (16u << 10)
 
 struct http_server {
     struct MHD_Daemon *daemon;
@@ -59,6 +63,16 @@ static void wake(struct exchange *x)
     atomic_fetch_sub(&server->active, 1);
 }
 
+/* While the exchange waits its connection is suspended and libmicrohttpd does not look at it. */
+static bool gone(struct exchange *x)
+{
+    const struct carried *c = x->transport;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct pollfd p = {.fd = info ? info->connect_fd : -1, .events = POLLRDHUP};
+    return p.fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 /* The request line, before the headers and before libmicrohttpd decodes it in place. */
 static void *on_target(void *argument, const char *target, struct MHD_Connection *connection)
 {
@@ -72,24 +86,56 @@ static void *on_target(void *argument, const char *target, struct MHD_Connection
     exchange_open(&c->x, server->router->app);
     c->x.transport = c;
     c->x.wake = wake;
+    c->x.gone = gone;
     c->x.request.transport = c;
     c->x.request.header = find_header;
     exchange_target(&c->x, target);
     return c;
 }
 
-/* The reply's bytes stay where they are: the exchange outlives the response. */
-static enum MHD_Result answer(struct carried *c)
+/* Under the stream's lock, so that whoever appends sees either bytes taken or a sleeper to wake. */
+static void suspend(void *user)
 {
-    const struct response *r = &c->x.response;
+    const struct carried *c = user;
+    MHD_suspend_connection(c->connection);
+}
+
+static void resume(void *user)
+{
+    const struct carried *c = user;
+    MHD_resume_connection(c->connection);
+}
+
+static ssize_t on_more(void *user, uint64_t position, char *to, size_t n)
+{
+    (void)position;
+    struct carried *c = user;
+    long read = stream_read(c->x.stream, to, n);
+    return read < 0 ? MHD_CONTENT_READER_END_OF_STREAM : read;
+}
+
+static struct MHD_Response *make_response(struct carried *c)
+{
+    if (c->x.stream) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        stream_attach(c->x.stream, info ? info->connect_fd : -1, suspend, resume, c);
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_PIECE, on_more, c, NULL);
+    }
+    /* The reply's bytes stay where they are: the exchange outlives the response. */
     size_t length;
     exchange_settle(&c->x);
     union {
         const void *bytes;
         void *buffer; /* libmicrohttpd does not write to a persistent one */
     } reply = {.bytes = exchange_reply(&c->x, &length)};
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(length, reply.buffer, MHD_RESPMEM_PERSISTENT);
+    return MHD_create_response_from_buffer(length, reply.buffer, MHD_RESPMEM_PERSISTENT);
+}
+
+static enum MHD_Result answer(struct carried *c)
+{
+    const struct response *r = &c->x.response;
+    struct MHD_Response *response = make_response(c);
     if (!response) {
         return MHD_NO;
     }
@@ -117,7 +163,7 @@ static enum MHD_Result answer(struct carried *c)
 /* Suspends before start: whoever start hands the work to may be done before start returns. */
 static enum MHD_Result go_on(struct carried *c, enum http_next next)
 {
-    if (next == HTTP_DONE) {
+    if (next != HTTP_WAIT) {
         return answer(c);
     }
     c->phase = WAITING;

@@ -122,6 +122,22 @@ struct job *queue_take(struct queue *queue, size_t budget_tokens)
     return taken;
 }
 
+struct job *queue_poll(struct queue *queue, size_t budget_tokens)
+{
+    pthread_mutex_lock(&queue->lock);
+    struct job *taken = queue->first ? take_front(queue, budget_tokens) : NULL;
+    pthread_mutex_unlock(&queue->lock);
+    return taken;
+}
+
+bool queue_stopped(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool stopped = queue->stopped;
+    pthread_mutex_unlock(&queue->lock);
+    return stopped;
+}
+
 void queue_stop(struct queue *queue)
 {
     pthread_mutex_lock(&queue->lock);
@@ -158,7 +174,7 @@ struct job *job_create(size_t n_prompts)
 
 size_t job_tokens(const struct job *job)
 {
-    size_t tokens = 0;
+    size_t tokens = job->generation_tokens;
     for (size_t i = 0; i < job->n_prompts; i++) {
         tokens += job->prompts[i].n_ids;
     }
@@ -185,6 +201,7 @@ void job_free(struct job *job)
         memory_free(prompt->reads);
         free_owned(prompt->ids);
     }
+    generation_close(job->generation);
     memory_free(job->prompts);
     memory_free(job);
 }

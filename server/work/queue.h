@@ -24,6 +24,13 @@ struct job {
     void (*done)(struct job *job, void *user);
     void *user;
     struct job *next; /* the queue's */
+
+    /* Texts to be continued, instead of prompts to be read. */
+    struct generation *generation; /* owned; NULL: prompts */
+    size_t generation_tokens;      /* of its prompts, for the queue's count */
+    /* Called on the worker's thread after every token; more is false after the last. False: nobody
+     * wants the rest. */
+    bool (*advanced)(struct job *job, bool more, void *user);
 };
 
 struct queue;
@@ -41,6 +48,10 @@ int queue_push(struct queue *queue, struct job *job, struct status *st);
  * called and nothing is left. */
 struct job *queue_take(struct queue *queue, size_t budget_tokens);
 
+/* The same without waiting: NULL if nothing is there. */
+struct job *queue_poll(struct queue *queue, size_t budget_tokens);
+
+bool queue_stopped(struct queue *queue);
 void queue_stop(struct queue *queue);           /* push fails from now on; take drains */
 size_t queue_depth(const struct queue *queue);  /* jobs that wait, background ones left out */
 size_t queue_tokens(const struct queue *queue); /* their tokens */

@@ -5,12 +5,16 @@
 #include <pthread.h>
 #include <string.h>
 
+/* Texts in work at the same time; more wait, without memory of their own. */
+#define GENERATIONS_AT_ONCE 4
+
 struct worker {
     struct session *session;
     struct store *store;
     struct sources *sources;
     struct queue *queue;
-    size_t budget; /* tokens of one forward pass */
+    size_t budget;           /* tokens of one forward pass */
+    struct job *generations; /* in work, in order of arrival */
     pthread_t thread;
 };
 
@@ -164,28 +168,88 @@ static struct job *drop_cancelled(struct job *jobs)
     return first;
 }
 
-static void *work(void *argument)
+/* Generations join those that are in work; returns the other jobs. */
+static struct job *set_generations_aside(struct worker *worker, struct job *jobs)
 {
-    struct worker *worker = argument;
-    struct job *jobs;
-    while ((jobs = queue_take(worker->queue, worker->budget)) != NULL) {
-        jobs = drop_cancelled(jobs);
-        if (!jobs) {
-            continue;
-        }
-        run_all(worker, jobs);
-        struct status st = {0};
-        int code = write_kept(worker, jobs, &st);
-        for (struct job *job = jobs, *next; job; job = next) {
-            next = job->next;
-            if (code && is_kept(job)) { /* nothing that was answered may be lost: so no answer */
-                job->st = st;
-                status_prefix(&job->st, "the activations were computed but could not be kept");
-            }
+    struct job *others = NULL;
+    struct job **end = &others;
+    struct job **last = &worker->generations;
+    while (*last) {
+        last = &(*last)->next;
+    }
+    for (struct job *job = jobs, *next; job; job = next) {
+        next = job->next;
+        job->next = NULL;
+        struct job ***list = job->generation ? &last : &end;
+        **list = job;
+        *list = &job->next;
+    }
+    return others;
+}
+
+/* One more token of the job's texts; true if there is more to come. */
+static bool advance(struct worker *worker, struct job *job)
+{
+    bool more = false;
+    if (queue_stopped(worker->queue)) {
+        status_set(&job->st, STATUS_BUSY, "the server is stopping; the text was broken off");
+        return false;
+    }
+    if (!atomic_load(&job->cancel) &&
+        generation_step(job->generation, worker->session, &job->cancel, &more, &job->st)) {
+        return false;
+    }
+    bool wanted = !atomic_load(&job->cancel) && job->advanced(job, more, job->user);
+    if (!wanted) {
+        status_set(&job->st, STATUS_CANCELLED, "nobody waits for this answer any more");
+    }
+    return wanted && more;
+}
+
+static void advance_all(struct worker *worker)
+{
+    struct job **at = &worker->generations;
+    for (int i = 0; i < GENERATIONS_AT_ONCE && *at; i++) {
+        struct job *job = *at;
+        if (advance(worker, job)) {
+            at = &job->next;
+        } else {
+            *at = job->next;
             finish(job);
         }
     }
-    return NULL;
+}
+
+static void run_and_keep(struct worker *worker, struct job *jobs)
+{
+    run_all(worker, jobs);
+    struct status st = {0};
+    int code = write_kept(worker, jobs, &st);
+    for (struct job *job = jobs, *next; job; job = next) {
+        next = job->next;
+        if (code && is_kept(job)) { /* nothing that was answered may be lost: so no answer */
+            job->st = st;
+            status_prefix(&job->st, "the activations were computed but could not be kept");
+        }
+        finish(job);
+    }
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    for (;;) {
+        struct job *jobs = worker->generations ? queue_poll(worker->queue, worker->budget)
+                                               : queue_take(worker->queue, worker->budget);
+        if (!jobs && !worker->generations) {
+            return NULL;
+        }
+        jobs = drop_cancelled(set_generations_aside(worker, jobs));
+        if (jobs) {
+            run_and_keep(worker, jobs);
+        }
+        advance_all(worker);
+    }
 }
 
 int worker_start(struct worker **worker, struct engine *engine, struct store *store,

@@ -1,6 +1,7 @@
 /* The inference worker: one thread, one session. Takes everything that waits, up to a budget of
  * tokens, runs it as one packed forward pass, writes the features that are to be kept in one
- * transaction, and hands the jobs back. */
+ * transaction, and hands the jobs back. Texts are continued a token at a time, several in turn, so
+ * that whoever asks meanwhile waits for one token and not for a text. */
 #ifndef DM_WORK_WORKER_H
 #define DM_WORK_WORKER_H
 
@@ -14,7 +15,8 @@ int worker_start(struct worker **worker, struct engine *engine, struct store *st
                  struct sources *sources, struct queue *queue, size_t budget_tokens,
                  struct status *st);
 
-/* Waits until the queue (stopped before) is drained, then ends the thread. NULL is fine. */
+/* Waits until the queue (stopped before) is drained, then ends the thread; texts that are still
+ * being continued are broken off. NULL is fine. */
 void worker_join(struct worker *worker);
 
 #endif

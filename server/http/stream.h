@@ -1,0 +1,45 @@
+/* A reply that is written piece by piece while the client reads it: whoever computes it appends
+ * frames on one thread, the transport sends them on another, and either may leave first.
+ *
+ * Each frame of ours repeats all that the frames before it said (server-sent events whose text
+ * grows), so that a frame may be left out when the client reads too slowly. */
+#ifndef DM_HTTP_STREAM_H
+#define DM_HTTP_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct stream;
+
+/* One reference, the caller's; NULL without memory. */
+struct stream *stream_create(void);
+void stream_retain(struct stream *stream);
+void stream_release(struct stream *stream); /* NULL is fine */
+
+/* --- the side that computes ------------------------------------------------------------------- */
+
+/* Appends a frame. One that is not the last is left out while more than STREAM_BACKLOG bytes wait.
+ * False once the client has gone (or memory ran out): nothing more will be read. */
+#define STREAM_BACKLOG ((size_t)1 << 20)
+bool stream_frame(struct stream *stream, const char *bytes, size_t n, bool last);
+
+/* No more frames: the reply ends when what waits is sent. */
+void stream_end(struct stream *stream);
+
+/* Whether the client has closed its connection; looks at the socket, sends nothing. */
+bool stream_gone(struct stream *stream);
+
+/* --- the transport ---------------------------------------------------------------------------- */
+
+/* fd: the client's socket, -1 where there is none. `sleep` is called by stream_read when there is
+ * nothing to read, `wake` once when there is again; both under the stream's lock. */
+void stream_attach(struct stream *stream, int fd, void (*sleep)(void *user),
+                   void (*wake)(void *user), void *user);
+
+/* Bytes read (at most n); 0: nothing yet, sleep was called; -1: the end. */
+long stream_read(struct stream *stream, char *to, size_t n);
+
+/* The connection is over: the other side sees stream_gone; the socket is not looked at again. */
+void stream_detach(struct stream *stream);
+
+#endif

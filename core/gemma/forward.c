@@ -152,7 +152,7 @@ static void offer(const struct forward *f, enum point point, size_t layer, float
 static bool wanted(const struct forward *f, enum point point, size_t layer)
 {
     for (size_t s = 0; s < f->n_sequences; s++) {
-        if (taps_want(f->taps, point, (int)layer, s)) {
+        if (f->hook || taps_want(f->taps, point, (int)layer, s)) {
             return true;
         }
     }
@@ -250,6 +250,25 @@ static int head(struct forward *f, size_t rows, struct status *st)
     return STATUS_OK;
 }
 
+/* What a sublayer gives is normed and added to the stream: in one go, unless a hook may change it in
+ * between. The sums are the same either way. */
+static void norm_and_add(struct forward *f, enum point point, size_t layer, const float *gain,
+                         size_t N)
+{
+    const struct gemma_config *c = f->weights->config;
+    size_t D = c->hidden_size;
+    if (!f->hook) {
+        kernel_rmsnorm_add(f->threads, f->o, N, D, gain, c->rms_norm_eps, f->o, f->x);
+        offer(f, point, layer, f->o, D);
+        return;
+    }
+    kernel_rmsnorm(f->threads, f->o, N, D, gain, c->rms_norm_eps, f->o);
+    offer(f, point, layer, f->o, D);
+    for (size_t i = 0; i < N * D; i++) {
+        f->x[i] += f->o[i];
+    }
+}
+
 /* --- the pass
  * ------------------------------------------------------------------------------------------ */
 
@@ -294,8 +313,7 @@ static void layer(struct forward *f, size_t i, size_t N)
     /* back to the stream's width, normed, added */
     kernel_matmul(threads, f->z, N, &w->o_proj, f->o);
     offer(f, POINT_ATTN_OUT_RAW, i, f->o, D);
-    kernel_rmsnorm_add(threads, f->o, N, D, w->post_attention_gain, eps, f->o, f->x);
-    offer(f, POINT_ATTN_OUT, i, f->o, D);
+    norm_and_add(f, POINT_ATTN_OUT, i, w->post_attention_gain, N);
     offer(f, POINT_RESID_MID, i, f->x, D);
 
     /* the feed-forward layer reads its own normed copy (transcoders of Gemma Scope 1: without gain)
@@ -314,8 +332,7 @@ static void layer(struct forward *f, size_t i, size_t N)
 
     kernel_matmul(threads, f->neurons, N, &w->down_proj, f->o);
     offer(f, POINT_MLP_OUT_RAW, i, f->o, D);
-    kernel_rmsnorm_add(threads, f->o, N, D, w->post_feedforward_gain, eps, f->o, f->x);
-    offer(f, POINT_MLP_OUT, i, f->o, D);
+    norm_and_add(f, POINT_MLP_OUT, i, w->post_feedforward_gain, N);
     offer(f, POINT_RESID_POST, i, f->x, D);
 }
 

@@ -125,7 +125,7 @@ struct job *queue_take(struct queue *queue, size_t budget_tokens)
 struct job *queue_poll(struct queue *queue, size_t budget_tokens)
 {
     pthread_mutex_lock(&queue->lock);
-    struct job *taken = queue->first ? take_front(queue, budget_tokens) : NULL;
+    struct job *taken = queue->waiting.first ? take_front(queue, budget_tokens) : NULL;
     pthread_mutex_unlock(&queue->lock);
     return taken;
 }

@@ -119,35 +119,41 @@ static void columns_equal_the_sum_in_double(void)
     threads_destroy(threads);
 }
 
-static const char *const levels[] = {"plain", "avx2", "avx512"};
+/* The best last. */
+static const char *const levels[] = {"plain", "avx2", "avx512", "avx512bf16"};
+#define N_LEVELS (sizeof levels / sizeof levels[0])
+
+enum form { ROWS, ROWS_ROUNDED, COLUMNS };
+
+static void multiply(struct threads *threads, enum form form, const float *x, size_t rows,
+                     const struct tensor *w, float *y)
+{
+    if (form == COLUMNS) {
+        kernel_matmul_columns(threads, x, rows, w, 0, w->shape[1], y, w->shape[1]);
+    } else {
+        kernel_matmul_as(threads, form == ROWS ? KERNEL_EXACT : KERNEL_BF16, x, rows, w, y);
+    }
+}
 
 /* Every row count and thread count against one row at a time on one thread. */
-static void same_bits(enum dtype dtype, bool columns, size_t k, size_t n)
+static void same_bits(enum dtype dtype, enum form form, size_t k, size_t n)
 {
     static const size_t counts[] = {1, 2, 3, 5, 7, 8, 9, 31, 64, 200};
     const size_t most = 200;
     struct status st = {0};
-    struct weight w = columns ? make(dtype, k, n, 1) : make(dtype, n, k, 1);
+    struct weight w = form == COLUMNS ? make(dtype, k, n, 1) : make(dtype, n, k, 1);
     struct weight x = make(DTYPE_F32, most, k, 0);
     float *want = malloc(most * n * sizeof *want), *y = malloc(most * n * sizeof *y);
     for (int t = 1; t <= 3; t++) {
         struct threads *threads;
         REQUIRE_OK(threads_create(&threads, t, &st), st);
         for (size_t r = 0; t == 1 && r < most; r++) {
-            if (columns) {
-                kernel_matmul_columns(threads, x.values + r * k, 1, &w.t, 0, n, want + r * n, n);
-            } else {
-                kernel_matmul(threads, x.values + r * k, 1, &w.t, want + r * n);
-            }
+            multiply(threads, form, x.values + r * k, 1, &w.t, want + r * n);
         }
         for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
             size_t rows = counts[c], from = (most - rows) / 3; /* other neighbours, other places */
             memset(y, 0xff, rows * n * sizeof *y);
-            if (columns) {
-                kernel_matmul_columns(threads, x.values + from * k, rows, &w.t, 0, n, y, n);
-            } else {
-                kernel_matmul(threads, x.values + from * k, rows, &w.t, y);
-            }
+            multiply(threads, form, x.values + from * k, rows, &w.t, y);
             CHECK(memcmp(y, want + from * n, rows * n * sizeof *y) == 0);
         }
         threads_destroy(threads);
@@ -160,13 +166,14 @@ static void same_bits(enum dtype dtype, bool columns, size_t k, size_t n)
 
 static void a_row_has_the_same_bits_whatever_the_batch_and_the_threads(void)
 {
-    for (size_t l = 0; l < 3; l++) {
+    for (size_t l = 0; l < N_LEVELS; l++) {
         const struct kernels_level *level = kernels_find(levels[l]);
         const struct kernels_level *before = level ? kernels_use(level) : NULL;
         for (size_t d = 0; level && d < 3; d++) {
-            same_bits(dtypes_tested[d], false, 1171, 137);
-            same_bits(dtypes_tested[d], false, 45, 70);
-            same_bits(dtypes_tested[d], true, 531, 601);
+            same_bits(dtypes_tested[d], ROWS, 1171, 137);
+            same_bits(dtypes_tested[d], ROWS, 45, 70);
+            same_bits(dtypes_tested[d], ROWS_ROUNDED, 2411, 73);
+            same_bits(dtypes_tested[d], COLUMNS, 531, 601);
         }
         if (level) {
             (void)kernels_use(before);
@@ -174,12 +181,59 @@ static void a_row_has_the_same_bits_whatever_the_batch_and_the_threads(void)
     }
 }
 
+/* To bf16, to nearest even. */
+static float rounded(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void bf16_products_are_those_of_rounded_rows(void)
+{
+    static const size_t counts[] = {1, 40, 1000}; /* the last is more than the scratch holds */
+    struct status st = {0};
+    struct threads *threads;
+    REQUIRE_OK(threads_create(&threads, 2, &st), st);
+    const size_t k = 1100, n = 9;
+    for (size_t l = 0; l < N_LEVELS; l++) {
+        const struct kernels_level *level = kernels_find(levels[l]);
+        const struct kernels_level *before = level ? kernels_use(level) : NULL;
+        for (size_t i = 0; level && i < 9; i++) {
+            size_t rows = counts[i % 3];
+            struct weight w = make(dtypes_tested[i / 3], n, k, 1);
+            struct weight x = make(DTYPE_F32, rows, k, 0);
+            float *y = malloc(rows * n * sizeof *y);
+            kernel_matmul_as(threads, KERNEL_BF16, x.values, rows, &w.t, y);
+            double worst = 0;
+            for (size_t at = 0; at < rows * n; at++) {
+                double sum = 0;
+                for (size_t j = 0; j < k; j++) {
+                    sum += (double)rounded(x.values[at / n * k + j]) *
+                           (double)w.values[at % n * k + j];
+                }
+                worst = fmax(worst, fabs(sum - (double)y[at]));
+            }
+            CHECK_NEAR(worst, 0, 1e-4);
+            free(y);
+            drop(&w);
+            drop(&x);
+        }
+        if (level) {
+            (void)kernels_use(before);
+        }
+    }
+    threads_destroy(threads);
+}
+
 /* In place, so that a value stands at every place of a vector; n values of which each is tried at
  * every offset. */
 static void values_do_not_depend_on_their_place(void)
 {
     enum { N = 61 };
-    for (size_t l = 0; l < 3; l++) {
+    for (size_t l = 0; l < N_LEVELS; l++) {
         const struct kernels_level *level = kernels_find(levels[l]);
         for (size_t i = 0; level && i < N; i++) {
             float x = 6.0f * noise(), row[N];
@@ -201,7 +255,7 @@ static void values_do_not_depend_on_their_place(void)
 
 static void exp_and_tanh_are_right_to_a_few_parts_in_ten_million(void)
 {
-    for (size_t l = 0; l < 3; l++) {
+    for (size_t l = 0; l < N_LEVELS; l++) {
         const struct kernels_level *level = kernels_find(levels[l]);
         double worst_tanh = 0, worst_exp = 0;
         for (int i = -200000; level && i <= 200000; i++) {
@@ -223,7 +277,7 @@ static void exp_and_tanh_are_right_to_a_few_parts_in_ten_million(void)
 
 static void infinities_and_nans_keep_their_meaning(void)
 {
-    for (size_t l = 0; l < 3; l++) {
+    for (size_t l = 0; l < N_LEVELS; l++) {
         const struct kernels_level *level = kernels_find(levels[l]);
         if (!level) {
             continue;
@@ -309,7 +363,7 @@ static void geglu_is_gelu_of_the_gate_times_up(void)
     float *y = malloc(20 * n * sizeof *y), *u = malloc(20 * n * sizeof *u);
     for (size_t i = 0; i < 2; i++) {
         size_t all = counts[i] * n;
-        kernel_geglu(threads, x.values, counts[i], &gate.t, &up.t, g, y);
+        kernel_geglu(threads, KERNEL_EXACT, x.values, counts[i], &gate.t, &up.t, g, y);
         kernel_matmul(threads, x.values, counts[i], &gate.t, want);
         kernel_matmul(threads, x.values, counts[i], &up.t, u);
         for (size_t j = 0; j < all; j++) {
@@ -365,11 +419,13 @@ static void the_backend_is_the_best_level_or_the_one_named(void)
 {
     CHECK_STRING(kernel_backend(), kernels_level()->words);
     const char *named = getenv("DARKMATTER_KERNELS");
-    const struct kernels_level *want = named ? kernels_find(named) : NULL;
-    for (size_t l = 3; !want && l-- > 0;) {
-        want = kernels_find(levels[l]);
+    if (named && kernels_find(named)) {
+        CHECK_STRING(kernels_level()->name, named);
+    } else if (kernels_find("avx512")) {
+        CHECK_CONTAINS(kernels_level()->name, "avx512"); /* bf16 or not, as is faster */
+    } else {
+        CHECK(kernels_level() == kernels_find(kernels_find("avx2") ? "avx2" : "plain"));
     }
-    CHECK(kernels_level() == want);
     CHECK(kernels_find("plain") != NULL);
     CHECK(kernels_find("sse9") == NULL);
     const struct kernels_level *before = kernels_use(kernels_find("plain"));
@@ -399,6 +455,7 @@ static const struct test tests[] = {
     TEST(matmul_equals_the_sum_in_double),
     TEST(columns_equal_the_sum_in_double),
     TEST(a_row_has_the_same_bits_whatever_the_batch_and_the_threads),
+    TEST(bf16_products_are_those_of_rounded_rows),
     TEST(values_do_not_depend_on_their_place),
     TEST(exp_and_tanh_are_right_to_a_few_parts_in_ten_million),
     TEST(infinities_and_nans_keep_their_meaning),

@@ -326,7 +326,7 @@ static void layer(struct forward *f, size_t i, size_t N)
     offer(f, POINT_MLP_IN, i, f->a, D);
 
     /* neurons = gelu(gate) * up */
-    kernel_geglu(threads, f->a, N, &w->gate_proj, &w->up_proj, f->gate, f->neurons);
+    kernel_geglu(threads, KERNEL_EXACT, f->a, N, &w->gate_proj, &w->up_proj, f->gate, f->neurons);
     offer(f, POINT_MLP_GATE, i, f->gate, F);
     offer(f, POINT_NEURONS, i, f->neurons, F);
 

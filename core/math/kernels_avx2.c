@@ -184,6 +184,16 @@ V double w_sum(wide s)
     return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
 }
 
+V vec v_to_bf16(vec a)
+{
+    __m256i bits = _mm256_castps_si256(a);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i near = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    vec number = _mm256_cmp_ps(a, a, _CMP_ORD_Q);
+    vec both = _mm256_blendv_ps(a, _mm256_castsi256_ps(near), number);
+    return _mm256_and_ps(both, _mm256_castsi256_ps(_mm256_set1_epi32(-0x10000)));
+}
+
 #include "core/math/kernels_lanes.h"
 
 const struct kernels_level kernels_avx2 = {.name = "avx2", .words = "AVX2, fp32", LEVEL_FUNCTIONS};

@@ -3,8 +3,9 @@
  * LANES, TARGET (its function attribute), PRODUCT_ROWS, COLUMN_ROWS, COLUMN_VECTORS (register
  * tiles), vec, and v_zero, v_set, v_load, v_load_n, v_store, v_store_n, v_add, v_sub, v_mul, v_div,
  * v_fma, v_max, v_min, v_round, v_scale (a 2^b, b whole), v_below (c < d ? a : b), v_abs, v_sign (b
- * with the sign of a), v_load_as and v_load_as_n (widened from a dtype), v_sum4 (the lanes of four
- * vectors), and wide, w_zero, w_add, w_sum (sums of lanes in double).
+ * with the sign of a), v_load_as and v_load_as_n (widened from a dtype), v_to_bf16 (rounded, NaNs
+ * kept), v_sum4 (the lanes of four vectors), and wide, w_zero, w_add, w_sum (sums of lanes in
+ * double).
  *
  * A value's place in a row never changes its result: what is left at the end of a row goes through
  * the same vector operations, in lanes that are otherwise zero. */
@@ -53,7 +54,7 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
     }
     UNROLL for (size_t r = 0; r < R; r++)
     {
-        x[r] = p->x + (row + r) * p->ldx;
+        x[r] = (const float *)p->x + (row + r) * p->ldx;
         UNROLL for (size_t c = 0; c < PRODUCT_COLUMNS; c++)
         {
             sum[r][c] = v_zero();
@@ -121,7 +122,7 @@ INLINE void product_of(const enum dtype dtype, const bool packed, const struct k
             /* first the rows of x that the next tile reads, then weights */
             const void *soon = NULL;
             if (next < p->rows && next < row + 2 * height) {
-                soon = p->x + next++ * p->ldx;
+                soon = (const float *)p->x + next++ * p->ldx;
             } else if (asked < p->ahead_n) {
                 soon = (const unsigned char *)p->ahead + asked++ * p->ahead_ld;
             }
@@ -207,7 +208,7 @@ INLINE void column_tile(const size_t R, const enum dtype dtype, const bool whole
                         const struct kernels_piece *p, size_t row, size_t column)
 {
     const size_t size = dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
-    const float *x = p->x + row * p->ldx;
+    const float *x = (const float *)p->x + row * p->ldx;
     const unsigned char *w = (const unsigned char *)p->w + column * size;
     float *y = p->y + row * p->ldy + column;
     vec sum[COLUMN_ROWS][COLUMN_VECTORS];

@@ -1,8 +1,8 @@
 /* The inner loops of core/math/kernels.h, once for each kind of CPU: a level.
  *
  * Every sum has one order, which the level and the length k fix: k is cut into blocks of
- * kernels_block(k), within a block lane l of a vector adds the products of k = l, l + LANES, ...,
- * the lanes are added in a tree, the blocks from the first to the last. How many rows are
+ * kernels_block(k, most), within a block lane l of a vector adds the products of k = l, l + LANES,
+ * ..., the lanes are added in a tree, the blocks from the first to the last. How many rows are
  * multiplied together, where a row stands among them and which thread does it changes no bit. */
 #ifndef DM_MATH_KERNELS_LEVEL_H
 #define DM_MATH_KERNELS_LEVEL_H
@@ -17,9 +17,9 @@
  * level cache. */
 #define KERNELS_BLOCK 1152
 
-static inline size_t kernels_block(size_t k)
+static inline size_t kernels_block(size_t k, size_t most)
 {
-    size_t blocks = (k + KERNELS_BLOCK - 1) / KERNELS_BLOCK;
+    size_t blocks = (k + most - 1) / most;
     size_t block = blocks > 1 ? (k + blocks - 1) / blocks : k;
     return (block + 31) / 32 * 32;
 }
@@ -27,12 +27,12 @@ static inline size_t kernels_block(size_t k)
 /* The length of a packed row: k rounded up to whole vectors of any level. */
 static inline size_t kernels_packed(size_t k)
 {
-    return (k + 15) / 16 * 16;
+    return (k + 31) / 32 * 32;
 }
 
 /* y [rows, n] = or += x [rows, k] times a piece of weights. */
 struct kernels_piece {
-    const float *x;
+    const void *x; /* fp32; in a kernels_rounded product what its round made */
     size_t ldx, rows;
     const void *w; /* any alignment */
     enum dtype dtype;
@@ -48,6 +48,15 @@ struct kernels_piece {
     size_t ahead_ld, ahead_n; /* bytes; rows */
 };
 
+/* Products whose x is rounded to bf16 first. */
+struct kernels_rounded {
+    size_t block;            /* of k, as KERNELS_BLOCK */
+    size_t x_bytes, w_bytes; /* of an element of x and of packed weights */
+    void (*round)(const float *x, size_t n, void *to);
+    void (*pack)(const struct kernels_piece *p, float *to);
+    void (*product)(const struct kernels_piece *p); /* x as round made it */
+};
+
 struct kernels_level {
     const char *name;  /* as DARKMATTER_KERNELS has it */
     const char *words; /* as kernel_backend has it */
@@ -60,6 +69,8 @@ struct kernels_level {
     /* w [n, k], four rows at a time, as fp32: a vector of the first row, one of the second, the
      * third, the fourth, the next of the first. So they are read from one end to the other. */
     void (*pack)(const struct kernels_piece *p, float *to);
+    struct kernels_rounded rounded;      /* whatever w is: rounded x, still as fp32 */
+    struct kernels_rounded rounded_bf16; /* w is BF16; block 0: the level has nothing better */
     /* w [k, n] */
     void (*columns)(const struct kernels_piece *p);
     void (*widen)(enum dtype dtype, const void *from, size_t n, float *to);
@@ -80,13 +91,16 @@ struct kernels_level {
  * environment variable DARKMATTER_KERNELS names and the CPU has. */
 const struct kernels_level *kernels_level(void);
 
-/* The level of that name ("plain", "avx2", "avx512", "openblas"), NULL where this machine does not
- * have it. */
+/* The level of that name ("plain", "avx2", "avx512", "avx512bf16", "openblas"), NULL where this
+ * machine does not have it. */
 const struct kernels_level *kernels_find(const char *name);
 
 /* Takes another level from now on, and says which there was. For tests and benches: nothing may
  * run meanwhile. */
 const struct kernels_level *kernels_use(const struct kernels_level *level);
+
+/* AVX-512 with VDPBF16PS for rounded products; NULL where the CPU does not have it. */
+const struct kernels_level *kernels_avx512bf16(void);
 
 /* OpenBLAS's products; NULL when it is not installed. */
 const struct kernels_level *kernels_openblas(void);

@@ -20,7 +20,8 @@ struct multiplication {
     size_t first, cols;            /* which columns, in kernel_matmul_columns */
     float *y, *y_up;
     size_t ldy;
-    size_t part; /* weight rows, or columns, of one part */
+    size_t part;  /* weight rows, or columns, of one part */
+    bool rounded; /* x to bf16 */
 };
 
 static size_t smaller(size_t a, size_t b)
@@ -35,29 +36,88 @@ static const unsigned char *element(const struct tensor *w, size_t i)
 
 /* --- y = x W^T -------------------------------------------------------------------------------- */
 
-/* All of k, four rows of w at a time, so that w is read from its first byte to its last. */
-static void product_in_place(const struct kernels_level *level, const struct kernels_piece *whole)
+/* What a product is made with: on x as it is, or rounded. */
+struct method {
+    size_t block; /* of k */
+    size_t x_bytes, w_bytes;
+    void (*round)(const float *x, size_t n, void *to); /* NULL: x is used where it is */
+    void (*pack)(const struct kernels_piece *p, float *to);
+    void (*product)(const struct kernels_piece *p);
+};
+
+static struct method method_of(const struct kernels_level *level, enum dtype dtype, bool rounded)
 {
-    size_t block = kernels_block(whole->k);
+    const struct kernels_rounded *r =
+        dtype == DTYPE_BF16 && level->rounded_bf16.block ? &level->rounded_bf16 : &level->rounded;
+    return rounded
+               ? (struct method){r->block, r->x_bytes, r->w_bytes, r->round, r->pack, r->product}
+               : (struct method){KERNELS_BLOCK, sizeof(float), sizeof(float),
+                                 NULL,          level->pack,   level->product};
+}
+
+/* All of k, four rows of w at a time, so that w is read from its first byte to its last. */
+static void product_in_place(const struct method *method, const struct kernels_piece *whole)
+{
+    size_t block = kernels_block(whole->k, method->block);
     size_t columns = block < whole->k ? 4 : whole->n;
     for (size_t c = 0; c < whole->n; c += columns) {
         for (size_t k = 0; k < whole->k; k += block) {
             struct kernels_piece p = *whole;
-            p.x += k;
+            p.x = (const unsigned char *)p.x + k * method->x_bytes;
             p.w = (const unsigned char *)p.w + c * p.ldw + k * dtype_size(p.dtype);
             p.n = smaller(columns, whole->n - c);
             p.k = smaller(block, whole->k - k);
             p.add = k > 0;
             p.y += c;
-            level->product(&p);
+            method->product(&p);
         }
+    }
+}
+
+/* rows of x from k on, kb of each, into `to`; *ldx is how far apart they lie there. */
+static void round_rows(const struct multiplication *m, const struct method *method, size_t row,
+                       size_t rows, size_t k, size_t kb, unsigned char *to, size_t *ldx)
+{
+    *ldx = kernels_packed(kb);
+    for (size_t r = 0; r < rows; r++) {
+        method->round(m->x + (row + r) * m->k + k, kb, to + r * *ldx * method->x_bytes);
+    }
+}
+
+/* One block of k: p's weights are packed, then multiplied with as many rows as fit. */
+static void block_of_k(const struct multiplication *m, const struct method *method,
+                       struct kernels_piece p, size_t k, unsigned char *scratch)
+{
+    size_t packed = kernels_packed(p.k);
+    size_t used = (p.n + 3) / 4 * 4 * packed * method->w_bytes;
+    size_t chunk = m->rows;
+    method->pack(&p, (float *)(void *)scratch);
+    p.w = scratch;
+    p.packed = true;
+    p.dtype = DTYPE_F32;
+    p.ldw = packed * method->w_bytes;
+    if (method->round) {
+        chunk = smaller(chunk, (THREADS_SCRATCH_BYTES - used) / (packed * method->x_bytes));
+    }
+    for (size_t row = 0; row < m->rows; row += chunk) {
+        struct kernels_piece q = p;
+        q.rows = smaller(chunk, m->rows - row);
+        q.x = m->x + row * m->k + k;
+        q.y += row * p.ldy;
+        if (method->round) {
+            round_rows(m, method, row, q.rows, k, p.k, scratch + used, &q.ldx);
+            q.x = scratch + used;
+        }
+        method->product(&q);
+        p.ahead_n = 0; /* asked for once */
     }
 }
 
 /* Columns first .. first+n of y, from as many rows of w. */
 static void matmul_columns(const struct multiplication *m, const struct tensor *w, size_t first,
-                           float *y, float *scratch)
+                           float *y, unsigned char *scratch)
 {
+    struct method method = method_of(m->level, w->dtype, m->rounded);
     struct kernels_piece p = {.x = m->x,
                               .ldx = m->k,
                               .rows = m->rows,
@@ -68,37 +128,36 @@ static void matmul_columns(const struct multiplication *m, const struct tensor *
                               .k = m->k,
                               .y = y + first,
                               .ldy = m->ldy};
-    if (m->rows <= m->level->product_rows) {
-        product_in_place(m->level, &p);
+    if (m->rows <= m->level->product_rows &&
+        (!method.round ||
+         m->rows * kernels_packed(m->k) <= THREADS_SCRATCH_BYTES / method.x_bytes)) {
+        if (method.round) {
+            round_rows(m, &method, 0, m->rows, 0, m->k, scratch, &p.ldx);
+            p.x = scratch;
+        }
+        product_in_place(&method, &p);
         return;
     }
     /* When this part is done, the other threads have probably taken the parts between. */
     size_t later = first + (size_t)threads_count(m->threads) * m->part;
-    size_t block = kernels_block(m->k);
+    size_t block = kernels_block(m->k, method.block);
     p.ahead_ld = p.ldw;
     for (size_t k = 0; k < m->k; k += block) {
         bool last = m->k - k <= block;
         size_t next = last ? later : first;
-        p.x = m->x + k;
         p.k = smaller(block, m->k - k);
         p.add = k > 0;
         p.ahead_n = next < w->shape[0] ? smaller(p.n, w->shape[0] - next) : 0;
         p.ahead = p.ahead_n ? element(w, next * m->k + (last ? 0 : k + block)) : NULL;
         p.w = element(w, first * m->k + k);
-        struct kernels_piece packed = p;
-        m->level->pack(&p, scratch);
-        packed.w = scratch;
-        packed.packed = true;
-        packed.dtype = DTYPE_F32;
-        packed.ldw = kernels_packed(p.k) * sizeof(float);
-        m->level->product(&packed);
+        block_of_k(m, &method, p, k, scratch);
     }
 }
 
 static void matmul_part(void *argument, size_t part, int worker)
 {
     const struct multiplication *m = argument;
-    float *scratch = threads_scratch(m->threads, worker);
+    unsigned char *scratch = threads_scratch(m->threads, worker);
     size_t first = part * m->part;
     size_t n = smaller(m->part, m->ldy - first);
     matmul_columns(m, m->w, first, m->y, scratch);
@@ -128,8 +187,8 @@ static void matmul_run(struct multiplication *m)
     threads_run(m->threads, (n + m->part - 1) / m->part, matmul_part, m);
 }
 
-void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
-                   float *y)
+void kernel_matmul_as(struct threads *threads, enum kernel_precision precision, const float *x,
+                      size_t rows, const struct tensor *w, float *y)
 {
     struct multiplication m = {.threads = threads,
                                .level = kernels_level(),
@@ -138,12 +197,20 @@ void kernel_matmul(struct threads *threads, const float *x, size_t rows, const s
                                .k = w->shape[1],
                                .w = w,
                                .y = y,
-                               .ldy = w->shape[0]};
+                               .ldy = w->shape[0],
+                               .rounded = precision == KERNEL_BF16};
     matmul_run(&m);
 }
 
-void kernel_geglu(struct threads *threads, const float *x, size_t rows, const struct tensor *w_gate,
-                  const struct tensor *w_up, float *gate, float *neurons)
+void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
+                   float *y)
+{
+    kernel_matmul_as(threads, KERNEL_EXACT, x, rows, w, y);
+}
+
+void kernel_geglu(struct threads *threads, enum kernel_precision precision, const float *x,
+                  size_t rows, const struct tensor *w_gate, const struct tensor *w_up, float *gate,
+                  float *neurons)
 {
     struct multiplication m = {.threads = threads,
                                .level = kernels_level(),
@@ -154,7 +221,8 @@ void kernel_geglu(struct threads *threads, const float *x, size_t rows, const st
                                .w_up = w_up,
                                .y = gate,
                                .y_up = neurons,
-                               .ldy = w_gate->shape[0]};
+                               .ldy = w_gate->shape[0],
+                               .rounded = precision == KERNEL_BF16};
     matmul_run(&m);
 }
 
@@ -171,7 +239,8 @@ void kernel_product(const float *x, size_t rows, size_t ldx, const float *w, siz
                               .k = k,
                               .y = y,
                               .ldy = ldy};
-    product_in_place(kernels_level(), &p);
+    struct method method = method_of(kernels_level(), DTYPE_F32, false);
+    product_in_place(&method, &p);
     for (size_t r = 0; r < rows; r++) {
         for (size_t c = 0; c < n; c++) {
             y[r * ldy + c] *= scale;

@@ -60,6 +60,9 @@ static void load(void)
     level.pack = pack;
     level.product = product;
     level.columns = columns;
+    level.rounded_bf16 = (struct kernels_rounded){0};
+    level.rounded.pack = pack;
+    level.rounded.product = product;
 }
 
 const struct kernels_level *kernels_openblas(void)

@@ -187,6 +187,13 @@ V double w_sum(wide s)
     return (s.lanes[0] + s.lanes[1]) + (s.lanes[2] + s.lanes[3]);
 }
 
+V vec v_to_bf16(vec a)
+{
+    bits b = (bits)a;
+    vec near = (vec)(b + ((b >> 16) & 1u) + 0x7fffu);
+    return (vec)((bits)choose(a == a, near, a) & 0xffff0000u);
+}
+
 #include "core/math/kernels_lanes.h"
 
 const struct kernels_level kernels_plain = {

@@ -31,6 +31,13 @@ TARGET static void widen(enum dtype dtype, const void *from, size_t n, float *to
     }
 }
 
+TARGET static void to_bf16(const float *x, size_t n, void *to)
+{
+    float *y = to;
+    EACH(n, v_store(y + i, v_to_bf16(v_load(x + i))),
+         v_store_n(y + i, v_to_bf16(v_load_n(x + i, left)), left));
+}
+
 TARGET static float dot(const float *a, const float *b, size_t n)
 {
     vec sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
@@ -218,11 +225,17 @@ TARGET static double logsumexp(const float *x, size_t n)
     return (double)max + log(w_sum(sum));
 }
 
-#define LEVEL_FUNCTIONS                                                                     \
-    .product_rows = PRODUCT_ROWS, .column_rows = COLUMN_ROWS,                               \
-    .column_width = (size_t)COLUMN_VECTORS * LANES, .product = product, .pack = pack,       \
-    .columns = columns, .widen = widen, .dot = dot, .add_scaled = add_scaled, .add = add,   \
-    .multiply = multiply, .norm = norm, .rotate = rotate, .softcap = softcap, .gelu = gelu, \
-    .softmax = softmax, .logsumexp = logsumexp
+#define LEVEL_FUNCTIONS                                                                   \
+    .product_rows = PRODUCT_ROWS, .column_rows = COLUMN_ROWS,                             \
+    .column_width = (size_t)COLUMN_VECTORS * LANES, .product = product, .pack = pack,     \
+    .columns = columns, .widen = widen,                                                   \
+    .rounded = {.block = KERNELS_BLOCK,                                                   \
+                .x_bytes = sizeof(float),                                                 \
+                .w_bytes = sizeof(float),                                                 \
+                .round = to_bf16,                                                         \
+                .pack = pack,                                                             \
+                .product = product},                                                      \
+    .dot = dot, .add_scaled = add_scaled, .add = add, .multiply = multiply, .norm = norm, \
+    .rotate = rotate, .softcap = softcap, .gelu = gelu, .softmax = softmax, .logsumexp = logsumexp
 
 #endif

@@ -290,5 +290,8 @@ void lines_position(const struct lines *lines, uint64_t *done, uint64_t *total)
         *total += lines->files[i].bytes;
     }
     z_off_t here = lines->open ? gzoffset(lines->open) : 0;
+    if (here > 0 && gzdirect(lines->open)) {
+        here -= (z_off_t)(lines->filled - lines->at); /* read ahead */
+    }
     *done = lines->done + (here > 0 ? (uint64_t)here : 0);
 }

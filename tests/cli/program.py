@@ -113,12 +113,14 @@ class Reply:
 
 
 class Server:
-    """`darkmatter serve` on a port that the system picks; raises if it ends before it listens."""
+    """`darkmatter serve` on a port that the system picks; raises if it ends before it listens.
+    The demo is not indexed by itself unless asked for."""
 
-    def __init__(self, *flags, db=None, environment=None):
+    def __init__(self, *flags, db=None, environment=None, auto_index=False):
         folder = scratch()
         self.db = db or os.path.join(folder, "darkmatter.db")
         self._said = os.path.join(folder, "stderr")
+        flags = (*flags, *([] if auto_index else ["--no-auto-index"]))
         with open(self._said, "wb") as said:
             self.process = subprocess.Popen(
                 [DARKMATTER, "serve", "--port", "0", "--db", self.db, *flags],

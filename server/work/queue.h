@@ -48,7 +48,7 @@ int queue_push(struct queue *queue, struct job *job, struct status *st);
  * called and nothing is left. */
 struct job *queue_take(struct queue *queue, size_t budget_tokens);
 
-/* The same without waiting: NULL if nothing is there. */
+/* The same without waiting, and without background jobs: NULL if nothing else is there. */
 struct job *queue_poll(struct queue *queue, size_t budget_tokens);
 
 bool queue_stopped(struct queue *queue);

@@ -105,6 +105,13 @@ static int reply(struct emitter *w, const struct app *app, const struct subject 
     return code;
 }
 
+/* Everything but attention heads (z) is written in the residual stream's basis. */
+static bool same_space(const struct sae_source *a, const struct sae_source *b)
+{
+    bool z = a->output == POINT_Z || b->output == POINT_Z;
+    return !z || (a->output == b->output && a->layer == b->layer);
+}
+
 static void open_target(struct subject *target, const struct app *app, const struct subject *s,
                         struct fields *f)
 {
@@ -117,11 +124,18 @@ static void open_target(struct subject *target, const struct app *app, const str
     if (f->st.code || subject_need_sae(target, &f->st)) {
         return;
     }
-    if (target->source->d_out != s->source->d_out) {
+    const struct sae_source *a = s->source, *b = target->source;
+    if (a->d_out != b->d_out) {
         status_set(&f->st, STATUS_INVALID,
                    "targetSourceId: decoder rows of \"%.120s\" have %zu numbers, those of "
                    "\"%.120s\" %zu; they have no cosine",
-                   target->name, target->source->d_out, s->name, s->source->d_out);
+                   b->name, b->d_out, a->name, a->d_out);
+    } else if (!same_space(a, b)) {
+        status_set(&f->st, STATUS_INVALID,
+                   "targetSourceId: \"%.120s\" writes to %s.%d, \"%.120s\" to %s.%d; a cosine "
+                   "between them has no meaning",
+                   b->name, point_name(b->output), b->layer, a->name, point_name(a->output),
+                   a->layer);
     }
 }
 

@@ -82,7 +82,7 @@ static int write_match(void *user, const struct store_match *m)
     emit_key(w, "isLabel");
     emit_bool(w, m->is_label);
     emit_key(w, "cosine_similarity");
-    emit_rounded(w, m->score, 5);
+    emit_double(w, m->score);
     emit_key(w, "neuron");
     int code = write_neuron(r, m);
     emit_end_object(w);

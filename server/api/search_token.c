@@ -337,11 +337,13 @@ static enum http_next compute(struct exchange *x, struct features *f, const stru
     const struct app *app = x->app;
     const struct gemma_config *config = engine_config(app->engine);
     struct status *st = &f->fields.st;
-    if (s->subject.source->d_out != config->hidden_size || !config->tied_embeddings) {
+    const struct sae_source *source = s->subject.source;
+    if (source->output == POINT_Z || source->d_out != config->hidden_size ||
+        !config->tied_embeddings) {
         status_set(st, STATUS_UNSUPPORTED,
                    "\"%.120s\" does not write to the residual stream of a model with tied "
                    "embeddings, so what it promotes is known only once it was indexed",
-                   s->subject.name);
+                   source->name);
         return exchange_fail(x, st);
     }
     f->prompts.items = memory_zalloc(1, sizeof *f->prompts.items);

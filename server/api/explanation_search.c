@@ -115,7 +115,7 @@ static int reply(struct exchange *x, const cJSON *request, const char *query, co
     emit_key(&r.w, "hasMore");
     emit_bool(&r.w, offset + r.n < total);
     emit_key(&r.w, "nextOffset");
-    emit_int(&r.w, (long long)(offset + r.n));
+    emit_int(&r.w, (long long)offset + (long long)r.n);
     emit_end_object(&r.w);
     subject_close(&r.subject);
     return code;

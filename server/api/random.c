@@ -24,7 +24,7 @@ static int pick(const struct subject *s, size_t *index, struct status *st)
     for (size_t i = 0; s->indexed && i < d->d_sae; i++) {
         alive += d->counts[i] > 0;
     }
-    size_t left;
+    size_t left = 0;
     int code = draw(alive ? alive : s->source->d_sae, &left, st);
     if (code || !alive) {
         *index = left;

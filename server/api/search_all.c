@@ -199,6 +199,14 @@ static enum http_next reply_search(struct exchange *x, struct features *f)
     const struct app *app = x->app;
     struct emitter w = {.out = &x->response.body};
     struct status st = {0};
+    const struct search *search = f->options;
+    uint64_t tokens = 0;
+    for (size_t p = 0; p < f->prompts.n; p++) {
+        tokens += f->prompts.items[p].n_ids;
+    }
+    if (!reply_fits(x, tokens * search->results * 2)) { /* at least "0," each */
+        return HTTP_DONE;
+    }
     struct subject *subjects = memory_zalloc(f->n_sources, sizeof *subjects);
     if (!subjects) {
         status_no_memory(&st, f->n_sources * sizeof *subjects);

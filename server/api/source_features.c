@@ -145,8 +145,9 @@ static int read_all(struct table *t, const struct page *page, struct status *st)
     }
     if (t->st.code) {
         *st = t->st;
+        code = (int)st->code;
     }
-    return (int)st->code;
+    return code;
 }
 
 static void free_table(struct table *t)
@@ -311,7 +312,7 @@ static int reply(struct exchange *x, struct table *t, const struct page *page, s
     emit_key(&w, "hasMore");
     emit_bool(&w, first + n < t->n_order);
     emit_key(&w, "nextOffset");
-    emit_int(&w, (long long)(first + n));
+    emit_int(&w, (long long)first + (long long)n);
     emit_end_object(&w);
     return code;
 }

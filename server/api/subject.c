@@ -132,7 +132,7 @@ int subject_index(const struct subject *s, const char *text, int64_t *index, str
         return status_set(st, STATUS_INVALID, "index: expected a whole number, found \"%.40s\"",
                           text);
     }
-    *index = atoll(text);
+    *index = strtoll(text, NULL, 10);
     if (s->source && (size_t)*index >= s->source->d_sae) {
         return status_set(st, STATUS_NOT_FOUND,
                           "index: \"%.120s\" has the features 0 to %zu, there is no %lld", s->name,

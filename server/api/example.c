@@ -74,7 +74,12 @@ static void values(struct emitter *w, const void *record)
     const struct row *r = record;
     emit_array(w);
     for (size_t i = 0; i < length(r); i++) {
-        emit_rounded(w, (double)value_at(r, i), 5);
+        float value = value_at(r, i);
+        if (value == 0) { /* most of them */
+            emit_int(w, 0);
+        } else {
+            emit_rounded(w, (double)value, 5);
+        }
     }
     emit_end_array(w);
 }

@@ -71,7 +71,7 @@ static bool grow(struct table *t, size_t n)
 static struct item *item_at(struct table *t, int64_t index)
 {
     const struct sae_source *source = t->subject->source;
-    if (index < 0 || index >= (source ? (int64_t)source->d_sae : 1 << 24) ||
+    if (index < 0 || index >= (source ? (int64_t)source->d_sae : 1 << 20) ||
         !grow(t, (size_t)index + 1)) {
         return NULL;
     }

@@ -1,6 +1,8 @@
 // Neuronpedia's objects as the views use them: one shape for what comes from our index and from
 // imported files, with nothing missing.
 
+import { visible } from './format.js';
+
 const list = (value) => (Array.isArray(value) ? value : []);
 
 function histogram(heights, centres) {
@@ -28,8 +30,22 @@ function example(row) {
   };
 }
 
-/** A label as the server writes it: quoted tokens it fires on, an arrow, quoted tokens it promotes. */
-export const label = (text) => (text ?? '').replace(' -> ', ' → ');
+/** A label as the server writes it, `" there", "There" -> " You"`, in running words: "there, There → You". */
+export function label(text) {
+  return (text ?? '').split(' -> ').map((side) => {
+    const quoted = side.match(/"(?:[^"\\]|\\.)*"/g);
+    if (!quoted) return side;
+    const tokens = quoted.map((one) => {
+      try {
+        const token = JSON.parse(one);
+        return visible(token.trim() || token);
+      } catch {
+        return one;
+      }
+    });
+    return [...new Set(tokens)].join(', ');
+  }).join(' → ');
+}
 
 export const explanation = (row) => ({
   id: row.id ?? '', text: row.description ?? '', type: row.typeName ?? '', by: row.explanationModelName ?? '',

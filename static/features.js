@@ -22,8 +22,8 @@ function strip(values, marked) {
   }, ...marks, ...bars);
 }
 
-/** rows: [{feature, value, token?, values?}]; onChoose is called with the feature's index. */
-export function featureList({ label, onChoose }) {
+/** rows: [{feature, value, token?, values?}]; onChoose is called with the feature's index, pathOf gives its page. */
+export function featureList({ label, onChoose, pathOf }) {
   const element = h('ol', { class: 'features', 'aria-label': label });
   const { current } = roving(element, 'button', { next: ['ArrowDown'], previous: ['ArrowUp'] });
 
@@ -31,12 +31,14 @@ export function featureList({ label, onChoose }) {
     const held = element.contains(document.activeElement) ? document.activeElement.dataset.feature : null;
     const maximum = Math.max(0, ...rows.map(({ value }) => value));
     element.replaceChildren(...rows.map(({ feature, value, token, values }) => h('li', {},
+      // For the pointer; by keyboard the page is reached through the chosen feature's title.
+      h('a', { class: 'index', href: pathOf(feature), tabindex: -1, title: `The page of feature ${feature}` }, String(feature)),
       h('button', {
         type: 'button', class: values ? 'feature wide' : 'feature', tabindex: -1,
         'data-feature': feature, 'data-value': exact(value), title: exact(value),
         'aria-pressed': String(feature === chosen), onclick: () => onChoose(feature),
       },
-      h('span', { class: 'index' }, h('span', { class: 'unseen' }, 'Feature '), String(feature)),
+      h('span', { class: 'unseen' }, `Feature ${feature}`),
       values ? strip(values, marked) : bar(value, maximum),
       token === undefined ? null : h('span', { class: 'peak' }, visible(token)),
       h('span', { class: 'value' }, short(value))))));

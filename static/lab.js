@@ -4,6 +4,7 @@ import { request } from './api.js';
 import * as calls from './calls.js';
 import { h } from './dom.js';
 import { labView } from './lab_view.js';
+import { featurePath } from './paths.js';
 import { EXAMPLES } from './prompt.js';
 import { catalogue } from './sources.js';
 import * as address from './state.js';
@@ -34,7 +35,8 @@ function lanes() {
 }
 
 export function openLab(main, frame) {
-  const view = labView(main, { run: runForm, halt, choose, type, mark, unmark: () => setMarked([]) });
+  const view = labView(main, { run: runForm, halt, choose, type, mark, unmark: () => setMarked([]),
+    pathOf: (feature) => featurePath(model, state.source, feature) });
   const lane = lanes();
   let pending = 0;
   let model = '';

@@ -33,7 +33,7 @@ function featureChooser({ onType, onClear }) {
   return { element, show };
 }
 
-/** @param on {run, halt, choose(feature), type(text), mark(position), unmark} */
+/** @param on {run, halt, choose(feature), type(text), mark(position), unmark, pathOf(feature)} */
 export function labView(main, on) {
   const form = promptForm({ onRun: on.run, onStop: on.halt });
   const progress = progressLine();
@@ -41,8 +41,8 @@ export function labView(main, on) {
   const featureProblem = notice();
   const row = tokenRow({ onInspect: inspect, onMark: on.mark });
   const chart = valueChart({ onPoint: inspect });
-  const here = featureList({ label: 'Strongest features of the token', onChoose: on.choose });
-  const all = featureList({ label: 'Strongest features of the text', onChoose: on.choose });
+  const here = featureList({ label: 'Strongest features of the token', onChoose: on.choose, pathOf: on.pathOf });
+  const all = featureList({ label: 'Strongest features of the text', onChoose: on.choose, pathOf: on.pathOf });
   const chooser = featureChooser({ onType: on.type, onClear: () => on.choose(null) });
   const curl = curlPanel();
   const meta = h('p', { class: 'meta', id: 'meta' });
@@ -111,7 +111,7 @@ export function labView(main, on) {
 
   function draw(name, values, featureAt, label) {
     row.colour(tokens, values, (position) => `feature ${featureAt(position)}`);
-    title.textContent = name;
+    title.replaceChildren(name);
     chart.show(tokens, values, {
       label, what: (position) => ` · feature ${featureAt(position)}`,
     });
@@ -131,7 +131,7 @@ export function labView(main, on) {
     const first = tokens.length - activation.values.length;
     const values = new Map(activation.values.map((value, i) => [first + i, value]));
     coloured.textContent = `coloured by feature ${feature}`;
-    draw(`Feature ${feature}`, values, () => feature,
+    draw(h('a', { id: 'page', href: on.pathOf(feature) }, `Feature ${feature}`), values, () => feature,
       `Feature ${feature} along the text; the numbers are in the table below`);
     if (!(activation.max_value > 0)) featureProblem.say('Silent on this text: 0 on every token.');
   }

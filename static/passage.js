@@ -14,9 +14,11 @@ function words(token) {
 
 function cell({ tokens, values }, i, maximum, at) {
   const value = values[i] ?? 0;
+  const text = words(tokens[i]);
   const element = h('span', {
+    'aria-label': text.trim() === '' ? visible(tokens[i]) : null, // a space has no name of its own
     class: i === at ? 'tok peak' : 'tok', role: 'option', tabindex: -1, 'data-i': i, 'data-value': value > 0 ? exact(value) : null,
-  }, words(tokens[i]));
+  }, text);
   paint(element, value, maximum);
   return element;
 }

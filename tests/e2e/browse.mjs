@@ -453,6 +453,16 @@ test('browse: a warm server’s pages are painted quickly', async () => {
   assert.ok(source.paint < FIRST_PAINT_MS + SLACK_MS, JSON.stringify(source));
 });
 
+test('browse: early.js asks for what a feature’s page imports, and for nothing else', async () => {
+  const named = readFileSync(new URL('../../static/early.js', import.meta.url), 'utf8').match(/'[a-z_]+'/g).map((one) => one.slice(1, -1));
+  await at(page(), {}, async (tab) => {
+    await quiet(tab);
+    const loaded = await tab.evaluate(() => performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname).filter((name) => name.endsWith('.js')));
+    const modules = new Set(loaded.map((name) => name.slice(1, -3)).filter((name) => !['app', 'theme', 'early'].includes(name)));
+    assert.deepEqual(named.sort(), [...modules].sort());
+  });
+});
+
 try {
   await run();
 } finally {

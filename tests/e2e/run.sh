@@ -71,12 +71,15 @@ fi
 if [ -n "$reason" ]; then
     skip $here/client.mjs "$reason"
     skip $here/page.mjs "$reason"
+    skip $here/browse.mjs "$reason"
 else
     run $here/client.mjs
     if [ -x "$CHROMIUM" ]; then
         run $here/page.mjs
+        run $here/browse.mjs
     else
         skip $here/page.mjs "$CHROMIUM is not installed"
+        skip $here/browse.mjs "$CHROMIUM is not installed"
     fi
 fi
 echo "$passed passed, $failed failed, $skipped skipped"

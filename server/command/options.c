@@ -12,7 +12,7 @@
 
 enum kind { TEXT, LIST, NUMBER, COUNT, BYTES, FLAG, SCALE, PRECISION };
 
-enum command { SERVE = 1, TOKENIZE = 2, HEALTH = 4, INDEX = 8 };
+enum command { SERVE = 1, TOKENIZE = 2, HEALTH = 4, INDEX = 8, IMPORT = 16, EXPORT = 32 };
 
 static const struct {
     const char *name;
@@ -23,6 +23,8 @@ static const struct {
     {"index", INDEX, "run SAEs over a corpus and keep a dashboard of every feature"},
     {"tokenize", TOKENIZE,
      "JSON lines {\"text\": ...} in, {\"ids\": [...], \"tokens\": [...]} out"},
+    {"import", IMPORT, "read Neuronpedia's export files: FILE, FOLDER or - (stdin) ..."},
+    {"export", EXPORT, "write a source's dashboards and explanations in that layout: FOLDER"},
     {"health", HEALTH, "exit 0 if a server answers on --host and --port"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -36,13 +38,13 @@ static const struct flag {
     long long low, high;
 } flags[] = {
     {"--model", "FOLDER", "a Hugging Face model folder or hub cache (the bundled demo)",
-     SERVE | TOKENIZE | INDEX, TEXT, offsetof(struct options, model), 0, 0},
+     SERVE | TOKENIZE | INDEX | EXPORT, TEXT, offsetof(struct options, model), 0, 0},
     {"--model-id", "ID", "the model's name in addresses (from the folder)",
-     SERVE | TOKENIZE | INDEX, TEXT, offsetof(struct options, model_id), 0, 0},
+     SERVE | TOKENIZE | INDEX | EXPORT, TEXT, offsetof(struct options, model_id), 0, 0},
     {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)",
      SERVE | INDEX, LIST, offsetof(struct options, saes), 0, 0},
-    {"--db", "FILE", "the database (darkmatter.db in the current folder)", SERVE | INDEX, TEXT,
-     offsetof(struct options, db), 0, 0},
+    {"--db", "FILE", "the database (darkmatter.db in the current folder)",
+     SERVE | INDEX | IMPORT | EXPORT, TEXT, offsetof(struct options, db), 0, 0},
     {"--host", "ADDRESS", "where to listen (127.0.0.1)", SERVE | HEALTH, TEXT,
      offsetof(struct options, host), 0, 0},
     {"--port", "N", "0 takes any free one (5002)", SERVE | HEALTH, NUMBER,
@@ -67,8 +69,8 @@ static const struct flag {
      offsetof(struct options, no_auto_index), 0, 0},
     {"--corpus", "PATH", "JSONL or text file, folder, or - (stdin); may be repeated (the demo's)",
      INDEX, LIST, offsetof(struct options, corpora), 0, 0},
-    {"--source", "NAME", "an SAE to run; may be repeated (all of them)", INDEX, LIST,
-     offsetof(struct options, sources), 0, 0},
+    {"--source", "NAME", "an SAE to run, may be repeated (all); export: the one to write",
+     INDEX | EXPORT, LIST, offsetof(struct options, sources), 0, 0},
     {"--name", "NAME", "the corpus's name (the file's)", INDEX, TEXT,
      offsetof(struct options, name), 0, 0},
     {"--context", "N", "tokens of a context, <bos> among them (128)", INDEX, NUMBER,
@@ -84,7 +86,7 @@ static const struct flag {
     {"--no-special", NULL, "leave <bos> out", TOKENIZE, FLAG, offsetof(struct options, no_special),
      0, 0},
     {"--share", "FOLDER", "holds static/, migrations/ and demo/ (found from the program)",
-     SERVE | TOKENIZE | INDEX, TEXT, offsetof(struct options, share), 0, 0},
+     SERVE | TOKENIZE | INDEX | IMPORT | EXPORT, TEXT, offsetof(struct options, share), 0, 0},
 };
 #define N_FLAGS (sizeof flags / sizeof flags[0])
 
@@ -109,8 +111,11 @@ void options_usage(const char *command, struct text *out)
         text_string(out, "\ndarkmatter COMMAND --help lists a command's flags.\n");
         return;
     }
-    text_printf(out, "usage: darkmatter %s [FLAGS]\n\nflags (and what holds without them):\n",
-                command);
+    text_printf(out, "usage: darkmatter %s [FLAGS]%s\n\nflags (and what holds without them):\n",
+                command,
+                bit == IMPORT   ? " FILE|FOLDER|-..."
+                : bit == EXPORT ? " FOLDER"
+                                : "");
     for (size_t i = 0; i < N_FLAGS; i++) {
         if (flags[i].commands & bit) {
             char left[48];
@@ -351,8 +356,18 @@ static const struct flag *find_flag(const char *argument, int bit, const char **
 
 static int parse_flags(struct options *o, int bit, int argc, char **argv, struct status *st)
 {
+    if (bit & (IMPORT | EXPORT)) {
+        o->paths = memory_zalloc((size_t)argc, sizeof *o->paths);
+        if (!o->paths) {
+            return status_no_memory(st, (size_t)argc * sizeof *o->paths);
+        }
+    }
     for (int i = 2; i < argc; i++) {
         const char *value;
+        if (o->paths && (argv[i][0] != '-' || argv[i][1] == '\0')) {
+            o->paths[o->n_paths++] = argv[i];
+            continue;
+        }
         const struct flag *f = find_flag(argv[i], bit, &value);
         if (!f) {
             return status_set(st, STATUS_INVALID, "%s: darkmatter %s has no such flag", argv[i],
@@ -376,6 +391,20 @@ static int parse_flags(struct options *o, int bit, int argc, char **argv, struct
     return STATUS_OK;
 }
 
+/* What a command cannot do without. */
+static int check_needed(const struct options *o, int bit, struct status *st)
+{
+    if (bit == IMPORT && o->n_paths == 0) {
+        return status_set(st, STATUS_INVALID,
+                          "import: expected files, folders or - (the standard input) to read");
+    }
+    if (bit == EXPORT && (o->n_paths != 1 || o->n_sources != 1)) {
+        return status_set(st, STATUS_INVALID, "export: expected %s",
+                          o->n_sources == 1 ? "one folder to write" : "one --source NAME");
+    }
+    return STATUS_OK;
+}
+
 int options_parse(struct options *o, int argc, char **argv, struct status *st)
 {
     *o = (struct options){.command = argc > 1 ? argv[1] : NULL,
@@ -393,12 +422,15 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
     const char *secret = getenv("DARKMATTER_SECRET");
     o->secret = secret && *secret ? secret : NULL;
     int code = parse_flags(o, bit, argc, argv, st);
+    code = code ? code : check_needed(o, bit, st);
     if (code == STATUS_OK && bit != HEALTH) {
         code = find_share(o, st);
         if (code && bit == TOKENIZE && o->model) { /* needs nothing of it */
             code = STATUS_OK;
         }
-        code = code ? code : use_demo(o, st);
+        if (bit != IMPORT && (bit != EXPORT || o->model || !o->model_id)) {
+            code = code ? code : use_demo(o, st);
+        }
     }
     if (code == STATUS_OK && bit == INDEX) {
         code = use_demo_corpus(o, st);
@@ -411,6 +443,9 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
 
 void options_free(struct options *o)
 {
+    memory_free(o->paths);
+    o->paths = NULL;
+    o->n_paths = 0;
     for (size_t i = 0; i < sizeof o->owned / sizeof o->owned[0]; i++) {
         memory_free(o->owned[i]);
         o->owned[i] = NULL;

@@ -43,12 +43,15 @@ struct options {
     uint64_t limit_tokens; /* 0: none */
     bool no_pack, keep_duplicates;
     int seed;
+    const char **paths; /* [n_paths] import: what to read; export: the folder to write */
+    size_t n_paths;
 
     char *owned[4]; /* paths that were made here */
 };
 
 /* STATUS_INVALID for a flag that the command does not have, a missing or impossible value. When
- * neither --model nor --saes is given both are the demo's; --model alone serves no SAEs. */
+ * neither --model nor --saes is given both are the demo's; --model alone serves no SAEs. import
+ * needs no model, and export none where --model-id is given. */
 int options_parse(struct options *options, int argc, char **argv, struct status *st);
 void options_free(struct options *options);
 

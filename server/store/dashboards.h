@@ -70,6 +70,11 @@ int store_read_dashboard(struct store *store, int64_t source, struct store_dashb
                          bool *found, struct status *st);
 void store_dashboard_free(struct store_dashboard *dashboard);
 
+/* The row of the source of these names that has a dashboard; the newest, if its SAE or the model
+ * changed. */
+int store_find_dashboard(struct store *store, const char *model, const char *source, int64_t *row,
+                         bool *found, struct status *st);
+
 /* One feature, and its examples by part and place, limited to the first `limit` top ones and all
  * intervals when limit > 0. */
 struct store_feature_page {

@@ -83,6 +83,31 @@ void store_dashboard_free(struct store_dashboard *dashboard)
     *dashboard = (struct store_dashboard){0};
 }
 
+static const char sql_find_dashboard[] =
+    "SELECT max(s.id) FROM source s JOIN model m ON m.id = s.model"
+    " JOIN dashboard d ON d.source = s.id WHERE m.name = :model AND s.name = :source";
+
+int store_find_dashboard(struct store *store, const char *model, const char *source, int64_t *row,
+                         bool *found, struct status *st)
+{
+    struct connection c;
+    sqlite3_stmt *s;
+    *row = 0;
+    if (store_read_begin(store, &c, st) != 0) {
+        return (int)st->code;
+    }
+    int code = 0;
+    if (connection_prepare(&c, sql_find_dashboard, &s, st) != 0 ||
+        connection_bind_text(&c, s, ":model", model, st) != 0 ||
+        connection_bind_text(&c, s, ":source", source, st) != 0 ||
+        connection_step_integer(&c, s, found, row, st) != 0) {
+        code = (int)st->code;
+    }
+    *found = code == 0 && *row != 0; /* without a dashboard the maximum is NULL */
+    store_read_end(store, &c);
+    return code;
+}
+
 /* --- one feature --------------------------------------------------------------------------------
  */
 

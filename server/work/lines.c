@@ -283,6 +283,13 @@ int lines_next(struct lines *lines, struct lines_record *record, bool *found, st
     }
 }
 
+void lines_skip_file(struct lines *lines)
+{
+    if (lines->open) {
+        close_file(lines);
+    }
+}
+
 void lines_position(const struct lines *lines, uint64_t *done, uint64_t *total)
 {
     *total = 0;

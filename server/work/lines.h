@@ -35,6 +35,9 @@ int lines_open(struct lines **lines, const char *path, struct status *st);
  * that name the file. */
 int lines_next(struct lines *lines, struct lines_record *record, bool *found, struct status *st);
 
+/* Gives up the rest of the file that is being read, after an error in it; the next one follows. */
+void lines_skip_file(struct lines *lines);
+
 /* How much was read, in bytes of the files as they lie on the disk; *total 0 where unknown. */
 void lines_position(const struct lines *lines, uint64_t *done, uint64_t *total);
 

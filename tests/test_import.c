@@ -111,6 +111,46 @@ static void tells_the_kinds_of_line_apart_by_their_keys(void)
     run_close(&r);
 }
 
+static void leaves_embeddings_out_in_every_form_they_come_in(void)
+{
+    static const char *const forms[] = {
+        "[0.5,-1e-3, 2]",
+        "\"[0.5,-1]\"",
+        "null",
+        "[]",
+        "[0.5,null]",
+        "{\"a\":[1]}",
+        "\"[a] \\\"embedding\\\":[1\"",
+        "\"\"",
+        "[[1],[2]]",
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        struct run r;
+        char text[512];
+        REQUIRE(run_open(&r));
+        (void)snprintf(
+            text, sizeof text,
+            "{\"id\":\"a\",\"embedding\":%s,\"modelId\":\"m\",\"layer\":\"s\",\"index\":"
+            "7,\"description\":\"an \\\"embedding\\\":[1] in it\"}\n"
+            "{\"id\":\"b\",\"modelId\":\"m\",\"layer\":\"s\",\"index\":7,\"description\":"
+            "\"dogs\",\"embedding\" : %s}\n",
+            forms[i], forms[i]);
+        REQUIRE_OK(import_text(&r, text), r.f.st);
+        CHECK(r.figures.explanations == 2 && r.figures.wrong == 0);
+        check_ask(&r, "SELECT group_concat(description || other, '|') FROM explanation",
+                  "an \"embedding\":[1] in it|dogs");
+        run_close(&r);
+    }
+    struct run r;
+    REQUIRE(run_open(&r));
+    REQUIRE_OK(import_text(&r, "{\"modelId\":\"m\",\"embedding\":[1,2\n"
+                               "{\"modelId\":\"m\",\"embedding\":\"[1,2]\n"
+                               "\"embedding\"\n{\"embedding\""),
+               r.f.st);
+    CHECK(r.figures.wrong == 4);
+    run_close(&r);
+}
+
 static void reads_gz_files_and_folders_and_the_same_again_changes_nothing(void)
 {
     struct run r;
@@ -366,6 +406,7 @@ static void survives_every_failing_allocation(void)
 
 static const struct test tests[] = {
     TEST(tells_the_kinds_of_line_apart_by_their_keys),
+    TEST(leaves_embeddings_out_in_every_form_they_come_in),
     TEST(reads_gz_files_and_folders_and_the_same_again_changes_nothing),
     TEST(names_each_wrong_line_and_loses_no_other),
     TEST(takes_marks_line_ends_and_odd_spacing_in_its_stride),

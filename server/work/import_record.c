@@ -258,6 +258,55 @@ static int read_line(struct import_record *r, const char *bytes, size_t n, const
     return r->owned ? STATUS_OK : status_no_memory(st, n);
 }
 
+/* Reading an embedding takes longer than all the rest, so its numbers are cut out beforehand where
+ * they are plain: a list of numbers, or a string of one. A quote inside a string has a backslash in
+ * front, so what is found is a key. *copy has the line with null there, or nothing if there was no
+ * such key. */
+static void cut_embedding(const char *bytes, size_t n, struct text *copy)
+{
+    static const char key[] = "\"embedding\"";
+    const char *end = bytes + n;
+    const char *at = memmem(bytes, n, key, sizeof key - 1);
+    if (!at || at == bytes || at[-1] == '\\') {
+        return;
+    }
+    at += sizeof key - 1;
+    while (at < end && (*at == ' ' || *at == ':')) {
+        at++;
+    }
+    const char *from = at;
+    bool quoted = at < end && *at == '"';
+    at += quoted;
+    if (at == end || *at++ != '[') {
+        return;
+    }
+    static const bool plain[256] = {
+        ['0'] = true, ['1'] = true, ['2'] = true, ['3'] = true, ['4'] = true, ['5'] = true,
+        ['6'] = true, ['7'] = true, ['8'] = true, ['9'] = true, ['+'] = true, ['-'] = true,
+        ['.'] = true, ['e'] = true, ['E'] = true, [','] = true, [' '] = true};
+    while (at < end && plain[(unsigned char)*at]) {
+        at++;
+    }
+    if ((size_t)(end - at) < 1u + quoted || *at != ']' || (quoted && at[1] != '"')) {
+        return;
+    }
+    at += 1 + quoted;
+    text_append(copy, bytes, (size_t)(from - bytes));
+    text_string(copy, "null");
+    text_append(copy, at, (size_t)(end - at));
+}
+
+static int parse(cJSON **root, const char *bytes, size_t n, const char *name, struct status *st)
+{
+    struct text copy = {0};
+    cut_embedding(bytes, n, &copy);
+    int code = copy.failed   ? status_no_memory(st, n)
+               : copy.length ? json_parse(root, copy.data, copy.length, name, st)
+                             : json_parse(root, bytes, n, name, st);
+    text_free(&copy);
+    return code;
+}
+
 int import_record_read(struct import_record *record, const char *bytes, size_t n, const char *name,
                        struct status *st)
 {
@@ -273,7 +322,7 @@ int import_record_read(struct import_record *record, const char *bytes, size_t n
     if (blank == n) {
         return STATUS_OK;
     }
-    int code = json_parse(&record->root, bytes, n, name, st);
+    int code = parse(&record->root, bytes, n, name, st);
     code = code ? code : kind_of(record->root, name, &record->kind, st);
     if (!code && record->kind == IMPORT_EXPLANATION) {
         code = read_explanation(record, name, st);

@@ -16,7 +16,7 @@ done
 
 export no_proxy=localhost,127.0.0.1 NO_PROXY=localhost,127.0.0.1
 folder=$(mktemp -d)
-"$program" serve --port 0 --db "$folder/docs.db" >"$folder/out" 2>"$folder/err" &
+"$program" serve --port 0 --no-auto-index --db "$folder/docs.db" >"$folder/out" 2>"$folder/err" &
 server=$!
 stop() {
     kill "$server" 2>/dev/null

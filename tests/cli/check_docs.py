@@ -199,7 +199,8 @@ def bodies(text):
 
 
 def check_routes(base):
-    """Every route has a section with its example; every section's route is served."""
+    """Every route of /v1 and of the server itself has a section in api.md with its example, every
+    section's route is served, and every route of the web API stands in api-web.md."""
     with urllib.request.urlopen(base + "/openapi.json") as reply:
         paths = json.load(reply)["paths"]
     served = {f"{method.upper()} {path}": operation
@@ -213,7 +214,14 @@ def check_routes(base):
                 headings.add(match.group(1))
     for heading, _, text in blocks("docs/api.md"):
         sent.setdefault(heading, []).extend(bodies(text))
+    with open("docs/api-web.md", encoding="utf-8") as file:
+        named = set(re.findall(r"`((?:GET|POST|PUT|DELETE|PATCH) /\S*?)`", file.read()))
+    for route in sorted(named):
+        check(f"{route} of api-web.md is served", "" if route in served else "no such route")
     for route, operation in served.items():
+        if " /api/" in route and route not in headings:
+            check(f"api-web.md names {route}", "" if route in named else "it does not")
+            continue
         check(f"api.md has the section {route}",
               "" if route in headings else "there is none")
         if "requestBody" in operation:
@@ -257,7 +265,8 @@ def check_names():
 
 def check_links():
     """Files that the pages point at are there."""
-    for page in ("README.md", "docs/api.md", "docs/model.md", "docs/operations.md"):
+    for page in ("README.md", "docs/api.md", "docs/api-web.md", "docs/database.md", "docs/model.md",
+                 "docs/operations.md"):
         if not os.path.exists(page):
             continue
         with open(page, encoding="utf-8") as file:

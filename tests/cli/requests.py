@@ -99,8 +99,8 @@ def fields(server):
     refused(server, "nothing to read", 400, "read", "/v1/trace", {**TRACE, "read": []})
     refused(server, "a position beyond the prompt", 400, "positions", "/v1/trace",
             {**TRACE, "positions": [100]})
-    refused(server, "edits, which are not served yet", 501, "edits", "/v1/trace",
-            {**TRACE, "edits": [{"type": "zero", "point": "mlp_out.1"}]})
+    refused(server, "an edit of an unknown type", 400, "edits[0]", "/v1/trace",
+            {**TRACE, "edits": [{"type": "zap", "point": "mlp_out.1"}]})
     refused(server, "a text that is a list", 422, "text", "/v1/tokenize", {"text": ["there"]})
 
 

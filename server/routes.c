@@ -44,6 +44,17 @@ static const struct route routes[] = {
      "{\"feature\":{" SOURCE ",\"index\":251}," SOURCE ",\"num_results\":5}"},
     {"POST", "/v1/trace", trace, "Any activation of the model or an SAE, as JSON or safetensors",
      "{" PROMPT ",\"read\":[\"resid_post.2\",\"acts:2-gemmascope-res-2k\"],\"positions\":[-1]}"},
+    {"POST", "/v1/steer/completion", steer_completion,
+     "A text continued, steered by features and as it would be",
+     "{" PROMPT ",\"types\":[\"STEERED\",\"DEFAULT\"],\"features\":[{" SOURCE
+     ",\"index\":251,\"strength\":40}],\"n_completion_tokens\":8}"},
+    {"POST", "/v1/steer/completion-chat", steer_completion_chat,
+     "A conversation continued likewise (models with a chat template)",
+     "{\"prompt\":[{\"role\":\"user\",\"content\":\"Hello\"}],\"types\":[\"DEFAULT\"],"
+     "\"n_completion_tokens\":8,\"steer_special_tokens\":false}"},
+    {"POST", "/v1/apply-chat-template", apply_chat_template,
+     "What the model reads of a conversation",
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"},
     {"GET", "/v1/capabilities", capabilities, "The model, its sources, the limits, what is served",
      NULL},
     {"POST", "/api/index", api_index_start,
@@ -100,6 +111,18 @@ static const struct route routes[] = {
     {"POST", "/api/source/features", api_source_features,
      "A page of a source's features, sorted and filtered",
      "{" MODEL "," SOURCE ",\"sort\":\"max\",\"order\":\"desc\",\"limit\":5}"},
+
+    {"POST", "/api/steer", api_steer, "Steered and default text side by side",
+     "{\"modelId\":\"gemma-2-demo\"," PROMPT
+     ",\"features\":[{\"modelId\":\"gemma-2-demo\",\"layer\":\"2-gemmascope-res-2k\","
+     "\"index\":251,\"strength\":10}],\"temperature\":0,\"n_tokens\":8,\"freq_penalty\":0,"
+     "\"seed\":16,\"strength_multiplier\":4,\"steer_method\":\"SIMPLE_ADDITIVE\"}"},
+    {"POST", "/api/steer-chat", api_steer_chat, "Steered and default conversations side by side",
+     "{\"modelId\":\"gemma-2-demo\",\"defaultChatMessages\":[{\"role\":\"user\",\"content\":"
+     "\"Hello\"}],\"steeredChatMessages\":[{\"role\":\"user\",\"content\":\"Hello\"}],"
+     "\"features\":[{\"modelId\":\"gemma-2-demo\",\"layer\":\"2-gemmascope-res-2k\",\"index\":251,"
+     "\"strength\":10}],\"temperature\":0,\"n_tokens\":8,\"freq_penalty\":0,\"seed\":16,"
+     "\"strength_multiplier\":4,\"steer_special_tokens\":false}"},
     {"GET", "/health", api_health, "Whether the server answers", NULL},
     {"GET", "/metrics", api_metrics, "Counters in Prometheus's text format", NULL},
     {"GET", "/openapi.json", api_openapi, "This table as an OpenAPI document", NULL},

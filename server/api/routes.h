@@ -40,4 +40,7 @@ enum http_next api_source(struct exchange *x);          /* GET /api/source/{mode
 enum http_next api_source_summary(struct exchange *x);  /* GET .../summary */
 enum http_next api_source_features(struct exchange *x); /* POST /api/source/features */
 
+enum http_next api_steer(struct exchange *x);      /* POST /api/steer */
+enum http_next api_steer_chat(struct exchange *x); /* POST /api/steer-chat */
+
 #endif

@@ -36,6 +36,7 @@ static void write_endpoints(struct emitter *w, const struct app *app)
         {"dfa", NULL},
         {"steer_completion", "/v1/steer/completion"},
         {"steer_completion_chat", "/v1/steer/completion-chat"},
+        {"apply_chat_template", "/v1/apply-chat-template"},
         {"lens_logit", "/v1/lens/prompt"},
         {"lens_jacobian", NULL},
         {"neurons", NULL},
@@ -163,6 +164,7 @@ enum http_next capabilities(struct exchange *x)
     reply_int(&w, "max_num_results", 1000);
     reply_int(&w, "max_prompts", PROMPTS_MAX);
     reply_bool(&w, "has_tokenizer", engine_has_tokenizer(app->engine));
+    reply_bool(&w, "has_chat_template", engine_has_chat_template(app->engine));
     reply_bool(&w, "decoder_norms_folded", false);
     write_index(&w, app);
     write_endpoints(&w, app);

@@ -1,6 +1,9 @@
 // The published npm client against the real program on the demo, then the routes it has no method for.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { run, test } from './check.mjs';
 import { D_SAE, MODEL, SOURCE, TEXT, TOKENS, WIDTH, facts, near, reference } from './demo.mjs';
 import { startServer } from './server.mjs';
@@ -232,13 +235,82 @@ test('client: utilSaeTopkByDecoderCossim takes a vector', async () => {
   assert.ok(reply.topkDecoderCossimFeatures.every(({ cosineSimilarity }) => Math.abs(cosineSimilarity) <= 1 + 1e-6));
 });
 
-test('client: steering says that it is not served', async () => {
-  const common = { model, steerMethod: 'SIMPLE_ADDITIVE', normalizeSteering: false, types: ['DEFAULT'],
-    nCompletionTokens: 4, temperature: 0, strengthMultiplier: 1, freqPenalty: 0, seed: 1 };
-  await refused(api.steerCompletionPost({ steerCompletionRequest: { ...common, prompt: SHORT } }), [404, 501]);
-  await refused(api.steerCompletionChatPost({ steerCompletionChatPostRequest: {
-    ...common, prompt: [{ role: 'user', content: SHORT }], steerSpecialTokens: true,
-  } }), [404, 501]);
+const steer = { model, steerMethod: 'SIMPLE_ADDITIVE', normalizeSteering: false, nCompletionTokens: 8,
+  temperature: 0, strengthMultiplier: 4, freqPenalty: 0, seed: 16 };
+
+test('client: steerCompletion steers beside the default, in the order of types', async () => {
+  const ask = (change) => api.steerCompletionPost({ steerCompletionRequest: { ...steer, prompt: TEXT,
+    types: ['STEERED', 'DEFAULT'], features: [{ model, source, index: 251, strength: 10 }], ...change } });
+  const reply = await ask({});
+  has(reply, 'outputs');
+  assert.deepEqual(reply.outputs.map(({ type }) => type), ['STEERED', 'DEFAULT']);
+  for (const output of reply.outputs) has(output, 'type', 'output');
+  const [steered, plain] = reply.outputs.map(({ output }) => output);
+  assert.notEqual(steered, plain);
+  assert.ok(!plain.startsWith(TEXT), 'the generated text only');
+  const turned = await ask({ types: ['DEFAULT', 'STEERED'] });
+  assert.deepEqual(turned.outputs.map(({ output }) => output), [plain, steered]);
+  const nothing = await ask({ strengthMultiplier: 0 });
+  assert.equal(nothing.outputs[0].output, plain);
+});
+
+test('client: steerCompletion takes vectors, seeds and log probabilities', async () => {
+  const { data } = (await (await ok('/v1/trace', { prompt: TEXT, read: ['resid_post.2'], positions: [-1] })).json())
+    .tensors['resid_post.2'];
+  const ask = (seed) => api.steerCompletionPost({ steerCompletionRequest: { ...steer, prompt: SHORT, seed,
+    temperature: 1, types: ['STEERED'], nLogprobs: 3,
+    vectors: [{ steeringVector: data, strength: 0.5, hook: 'blocks.2.hook_resid_post' }] } });
+  const [first, again, other] = [await ask(1), await ask(1), await ask(2)].map(({ outputs }) => outputs[0]);
+  assert.equal(first.output, again.output);
+  assert.notEqual(first.output, other.output);
+  assert.equal(first.logprobs.length, 8);
+  assert.equal(first.logprobs.map(({ token }) => token).join(''), first.output);
+  for (const step of first.logprobs) assert.equal(step.topLogprobs.length, 3);
+});
+
+test('client: steerCompletionChat tells a base model from a tuned one', async () => {
+  const error = await refused(api.steerCompletionChatPost({ steerCompletionChatPostRequest: {
+    ...steer, types: ['DEFAULT'], prompt: [{ role: 'user', content: SHORT }], steerSpecialTokens: true,
+  } }), [400]);
+  assert.match(error, /\/v1\/steer\/completion/);
+});
+
+test('client: steerCompletionChat continues a conversation where there is a template', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'darkmatter-chat-'));
+  for (const name of ['config.json', 'model.safetensors', 'tokenizer.json', 'darkmatter.json', 'saes']) {
+    symlinkSync(resolve('demo', name), join(folder, name));
+  }
+  writeFileSync(join(folder, 'tokenizer_config.json'), '{"chat_template": "{{ bos_token }}"}');
+  const tuned = await startServer({ args: ['--model', folder, '--saes', join(folder, 'saes')] });
+  try {
+    const chat = new DefaultApi(new Configuration({ basePath: `${tuned.base}/v1` }));
+    const reply = await chat.steerCompletionChatPost({ steerCompletionChatPostRequest: {
+      ...steer, types: ['STEERED', 'DEFAULT'], prompt: [{ role: 'user', content: SHORT }],
+      features: [{ model, source, index: 251, strength: 10 }], steerSpecialTokens: false,
+    } });
+    has(reply, 'outputs', 'input');
+    has(reply.input, 'chatTemplate', 'raw');
+    for (const output of reply.outputs) {
+      has(output, 'chatTemplate', 'raw', 'type');
+      assert.deepEqual(output.chatTemplate.map(({ role }) => role), ['user', 'assistant']);
+      assert.ok(output.raw.startsWith(reply.input.raw));
+    }
+    assert.match(reply.input.raw, /^<bos><start_of_turn>user\n.*<start_of_turn>model\n$/s);
+  } finally {
+    await tuned.stop();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('http: a stream of server-sent events repeats the reply so far', async () => {
+  const body = { prompt: SHORT, types: ['DEFAULT'], n_completion_tokens: 5 };
+  const whole = await (await ok('/v1/steer/completion', body)).json();
+  const response = await ok('/v1/steer/completion', { ...body, stream: true });
+  assert.match(response.headers.get('content-type'), /^text\/event-stream/);
+  const frames = (await response.text()).split('\n\n').filter(Boolean).map((frame) => JSON.parse(frame.replace(/^data: /, '')));
+  assert.equal(frames.length, 5);
+  frames.slice(1).forEach(({ outputs: [{ output }] }, i) => assert.ok(output.startsWith(frames[i].outputs[0].output)));
+  assert.deepEqual(frames.at(-1), whole);
 });
 
 test('client: mistakes come back as {error} that names the field', async () => {

@@ -46,8 +46,9 @@ static const struct route routes[] = {
      "{" PROMPT ",\"read\":[\"resid_post.2\",\"acts:2-gemmascope-res-2k\"],\"positions\":[-1]}"},
     {"POST", "/v1/steer/completion", steer_completion,
      "A text continued, steered by features and as it would be",
-     "{" PROMPT ",\"types\":[\"STEERED\",\"DEFAULT\"],\"features\":[{" SOURCE
-     ",\"index\":251,\"strength\":40}],\"n_completion_tokens\":8}"},
+     "{\"prompt\":\"In the beginning God created\",\"types\":[\"STEERED\",\"DEFAULT\"],"
+     "\"features\":[{" SOURCE ",\"index\":251,\"strength\":12}],\"n_completion_tokens\":7,"
+     "\"freq_penalty\":1}"},
     {"POST", "/v1/steer/completion-chat", steer_completion_chat,
      "A conversation continued likewise (models with a chat template)",
      "{\"prompt\":[{\"role\":\"user\",\"content\":\"Hello\"}],\"types\":[\"DEFAULT\"],"
@@ -113,10 +114,10 @@ static const struct route routes[] = {
      "{" MODEL "," SOURCE ",\"sort\":\"max\",\"order\":\"desc\",\"limit\":5}"},
 
     {"POST", "/api/steer", api_steer, "Steered and default text side by side",
-     "{\"modelId\":\"gemma-2-demo\"," PROMPT
-     ",\"features\":[{\"modelId\":\"gemma-2-demo\",\"layer\":\"2-gemmascope-res-2k\","
-     "\"index\":251,\"strength\":10}],\"temperature\":0,\"n_tokens\":8,\"freq_penalty\":0,"
-     "\"seed\":16,\"strength_multiplier\":4,\"steer_method\":\"SIMPLE_ADDITIVE\"}"},
+     "{\"modelId\":\"gemma-2-demo\",\"prompt\":\"In the beginning God created\","
+     "\"features\":[{\"modelId\":\"gemma-2-demo\",\"layer\":\"2-gemmascope-res-2k\",\"index\":251,"
+     "\"strength\":6}],\"temperature\":0,\"n_tokens\":2,\"freq_penalty\":1,\"seed\":16,"
+     "\"strength_multiplier\":2,\"steer_method\":\"SIMPLE_ADDITIVE\"}"},
     {"POST", "/api/steer-chat", api_steer_chat, "Steered and default conversations side by side",
      "{\"modelId\":\"gemma-2-demo\",\"defaultChatMessages\":[{\"role\":\"user\",\"content\":"
      "\"Hello\"}],\"steeredChatMessages\":[{\"role\":\"user\",\"content\":\"Hello\"}],"

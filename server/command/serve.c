@@ -8,6 +8,7 @@
 #include "server/http/static_files.h"
 #include "server/metrics.h"
 #include "server/routes.h"
+#include "server/work/import_lines.h"
 #include "server/work/index_jobs.h"
 #include "server/work/worker.h"
 
@@ -82,6 +83,20 @@ static int open_store(struct serving *s, const struct options *o, struct status 
                                  : store_open(&s->app.store, o->db, migrations.data, st);
     text_free(&migrations);
     return code ? code : sources_create(&s->app.sources, s->app.engine, s->app.store, st);
+}
+
+/* The demo's explanations, in the layout of any other import: kept by id, so that doing it at every
+ * start changes nothing. */
+static int import_demo(struct serving *s, const struct options *o, struct status *st)
+{
+    struct text folder = {0};
+    struct import_options options = {0};
+    struct import_figures figures = {0};
+    text_printf(&folder, "%s/demo/explanations", o->share);
+    int code = folder.failed ? status_no_memory(st, 64)
+                             : import_lines(s->app.store, folder.data, &options, &figures, st);
+    text_free(&folder);
+    return code;
 }
 
 static int open_site(struct serving *s, const struct options *o, struct status *st)
@@ -196,7 +211,9 @@ int command_serve(const struct options *o)
     s->app.metrics = &s->metrics;
     int code = open_engine(s, o, &st);
     if (code == STATUS_OK) {
-        (void)((code = open_store(s, o, &st)) || (code = open_site(s, o, &st)) ||
+        (void)((code = open_store(s, o, &st)) ||
+               (code = o->is_demo ? import_demo(s, o, &st) : STATUS_OK) ||
+               (code = open_site(s, o, &st)) ||
                (code = queue_create(&s->app.queue, QUEUE_TOKENS, &st)) ||
                (code = worker_start(&s->worker, s->app.engine, s->app.store, s->app.sources,
                                     s->app.queue, BATCH_TOKENS, &st)) ||

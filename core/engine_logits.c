@@ -108,24 +108,24 @@ static int run_blocks(struct engine *e, const struct sae *sae, size_t first, siz
     return code;
 }
 
-int engine_feature_logits(struct engine *e, const char *name, size_t first, size_t n,
+int engine_feature_logits(struct engine *e, const char *source, size_t first, size_t n,
                           struct engine_logits *out, bool *known, const atomic_bool *cancel,
                           struct status *st)
 {
     struct sae *sae;
     *known = false;
-    int code = pool_acquire(e->pool, name, &sae, st);
+    int code = pool_acquire(e->pool, source, &sae, st);
     if (code) {
         return code;
     }
-    const struct sae_source *source = sae_source(sae);
-    enum point to = source->output;
+    const struct sae_source *s = sae_source(sae);
+    enum point to = s->output;
     bool leads = to == POINT_Z || to == POINT_RESID_PRE || to == POINT_RESID_MID ||
                  to == POINT_RESID_POST || to == POINT_ATTN_OUT || to == POINT_MLP_OUT;
-    if (first > source->d_sae || n > source->d_sae - first) {
+    if (first > s->d_sae || n > s->d_sae - first) {
         code = status_set(st, STATUS_INVALID,
                           "features: expected less than %zu for source %s, found %zu and %zu more",
-                          source->d_sae, source->name, first, n);
+                          s->d_sae, s->name, first, n);
     } else if (leads && e->config.vocab_size >= ENGINE_LOGITS) {
         code = run_blocks(e, sae, first, n, out, cancel, st);
         *known = code == STATUS_OK;

@@ -146,10 +146,8 @@ static int choose_sources(struct indexing *x, const struct options *o, struct st
         bool again = false;
         if (!source) {
             return status_set(st, STATUS_NOT_FOUND,
-                              "--source %s: there is no such source; the "
-                              "first of %zu is %s",
-                              o->sources[i], c->n_sources,
-                              c->n_sources ? c->sources[0].name : "none");
+                              "--source %s: there is no such SAE among the %zu that were found",
+                              o->sources[i], c->n_sources);
         }
         for (size_t j = 0; j < x->n_names; j++) {
             again = again || x->names[j] == source->name;

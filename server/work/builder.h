@@ -29,6 +29,6 @@ struct builder {
 
 /* STATUS_CANCELLED when abandoned; the old dashboard then stays. A source that was run over nothing
  * is left alone. */
-int builder_run(const struct builder *builder, const char *source, struct status *st);
+int builder_run(const struct builder *builder, const char *name, struct status *st);
 
 #endif

@@ -47,13 +47,12 @@ struct corpus_figures {
 };
 
 /* The engine is borrowed. */
-int corpus_open(struct corpus **corpus, const struct engine *engine,
+int corpus_open(struct corpus **out, const struct engine *engine,
                 const struct corpus_options *options, struct status *st);
 
 /* *found is false behind the last context. A line that cannot be used is counted and left out; a
  * file that cannot be read is an error. */
-int corpus_next(struct corpus *corpus, struct corpus_context *context, bool *found,
-                struct status *st);
+int corpus_next(struct corpus *corpus, struct corpus_context *out, bool *found, struct status *st);
 
 struct corpus_figures corpus_figures(const struct corpus *corpus);
 

@@ -28,7 +28,7 @@ void index_request_free(struct index_request *request); /* safe on a zeroed stru
 struct index_jobs;
 
 /* demo: the path of the bundled corpus, copied. Everything else is borrowed. */
-int index_jobs_create(struct index_jobs **jobs, struct engine *engine, struct store *store,
+int index_jobs_create(struct index_jobs **out, struct engine *engine, struct store *store,
                       struct sources *sources, struct queue *queue, const char *demo,
                       struct status *st);
 

@@ -49,10 +49,10 @@ struct indexer {
 
 /* Runs the sources over a corpus, from their marks on. name: the corpus's. STATUS_CANCELLED when
  * stopped; everything up to the last batch is kept then. *figures are filled either way. */
-int indexer_read(const struct indexer *indexer, const struct corpus_options *options,
-                 const char *name, struct corpus_figures *figures, struct status *st);
+int indexer_read(const struct indexer *ix, const struct corpus_options *options, const char *name,
+                 struct corpus_figures *figures, struct status *st);
 
 /* Makes the dashboards of the sources anew, from everything they were ever run over. */
-int indexer_dashboards(const struct indexer *indexer, struct status *st);
+int indexer_dashboards(const struct indexer *ix, struct status *st);
 
 #endif

@@ -29,7 +29,7 @@ struct lines_record {
 };
 
 /* A path that is not there, or a folder that holds no such file, is an error. */
-int lines_open(struct lines **lines, const char *path, struct status *st);
+int lines_open(struct lines **out, const char *path, struct status *st);
 
 /* *found is false behind the last record. Unreadable files and damaged or cut gzip data are errors
  * that name the file. */

@@ -1,5 +1,6 @@
-/* The bounded queue between the HTTP threads and the one worker, and beside it the line of background
- * jobs (the indexer's batches), which are taken one at a time and only when nobody waits.
+/* The bounded queue between the HTTP threads and the one worker, and beside it the line of
+ * background jobs (the indexer's batches), which are taken one at a time and only when nobody
+ * waits.
  *
  * Native structs only: tokens, what to read, where to put it. No JSON crosses it. */
 #ifndef DM_WORK_QUEUE_H

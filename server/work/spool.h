@@ -10,8 +10,8 @@
 
 struct spool;
 
-int spool_open(struct spool **spool, struct status *st); /* in TMPDIR, else /tmp */
-void spool_close(struct spool *spool);                   /* the file is gone; NULL is fine */
+int spool_open(struct spool **out, struct status *st); /* in TMPDIR, else /tmp */
+void spool_close(struct spool *spool);                 /* the file is gone; NULL is fine */
 
 /* Appends n bytes and says where they are. */
 int spool_append(struct spool *spool, const void *bytes, size_t n, uint64_t *at, struct status *st);

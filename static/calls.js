@@ -18,6 +18,16 @@ export const wholeText = (model, { text, source, marked }, set) => ({
   },
 });
 
+/** The same without the features that fire on more than a share of the indexed tokens. */
+export const rareInText = (model, { text, source, marked, density }, set) => ({
+  path: '/api/search-all',
+  title: `The ${WHOLE_TEXT} strongest features of the text that are at most so dense`,
+  body: {
+    modelId: model, sourceSet: set, text, selectedLayers: [source], sortIndexes: marked,
+    ignoreBos: true, densityThreshold: density, numResults: WHOLE_TEXT,
+  },
+});
+
 export const single = (model, { text, source, feature }) => ({
   path: '/v1/activation/single',
   title: `Feature ${feature} along the text`,

@@ -1,6 +1,6 @@
 // A list of features with their values: a bar, or the values along the text.
 import { h, roving, svg } from './dom.js';
-import { exact, short, visible } from './format.js';
+import { exact, percent, short, visible } from './format.js';
 
 function bar(value, maximum) {
   return svg('svg', { class: 'bar', viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
@@ -22,7 +22,7 @@ function strip(values, marked) {
   }, ...marks, ...bars);
 }
 
-/** rows: [{feature, value, token?, values?}]; onChoose is called with the feature's index, pathOf gives its page. */
+/** rows: [{feature, value, token?, values?, density?}]; onChoose is called with the feature's index, pathOf gives its page. */
 export function featureList({ label, onChoose, pathOf }) {
   const element = h('ol', { class: 'features', 'aria-label': label });
   const { current } = roving(element, 'button', { next: ['ArrowDown'], previous: ['ArrowUp'] });
@@ -30,12 +30,12 @@ export function featureList({ label, onChoose, pathOf }) {
   function show(rows, chosen, marked = []) {
     const held = element.contains(document.activeElement) ? document.activeElement.dataset.feature : null;
     const maximum = Math.max(0, ...rows.map(({ value }) => value));
-    element.replaceChildren(...rows.map(({ feature, value, token, values }) => h('li', {},
+    element.replaceChildren(...rows.map(({ feature, value, token, values, density }) => h('li', {},
       // For the pointer; by keyboard the page is reached through the chosen feature's title.
       h('a', { class: 'index', href: pathOf(feature), tabindex: -1, title: `The page of feature ${feature}` }, String(feature)),
       h('button', {
         type: 'button', class: values ? 'feature wide' : 'feature', tabindex: -1,
-        'data-feature': feature, 'data-value': exact(value), title: exact(value),
+        'data-feature': feature, 'data-value': exact(value), title: density === undefined ? exact(value) : `${exact(value)} · density ${percent(density)}`,
         'aria-pressed': String(feature === chosen), onclick: () => onChoose(feature),
       },
       h('span', { class: 'unseen' }, `Feature ${feature}`),

@@ -13,6 +13,14 @@ const HEALTH_EVERY_MS = 2000;
 const KEYS = [['Enter', 'runs'], ['← →', 'walk the tokens'], ['Space', 'marks a token'],
   ['Esc', 'clears the feature'], ['/', 'to the text']];
 
+const UNKNOWN_DENSITY = 'The source has not been indexed, so densities are not known.';
+
+/** A row of /api/search-all as one of /v1/activation/all. */
+const asActivation = (row, marked) => ({
+  index: Number(row.index), max_value: row.maxValue, max_value_index: row.maxValueIndex, values: row.values,
+  sum_values: marked.reduce((sum, position) => sum + (row.values[position] ?? 0), 0), density: row.neuron?.frac_nonzero,
+});
+
 const strongest = (results) => new Map(results.map(({ token_position: position, top_features: list }) => [position,
   list.filter((one) => one.activation_value > 0)
     .map((one) => ({ feature: one.feature_index, value: one.activation_value }))]));
@@ -36,13 +44,14 @@ function lanes() {
 
 export function openLab(main, frame) {
   const view = labView(main, { run: runForm, halt, choose, type, mark, unmark: () => setMarked([]),
+    setDensity,
     pathOf: (feature) => featurePath(model, state.source, feature) });
   const lane = lanes();
   let pending = 0;
   let model = '';
   let sources = [];
   /** @type {address.State} */
-  let state = { text: '', source: '', feature: null, marked: [] };
+  let state = { text: '', source: '', feature: null, marked: [], density: null };
   const set = () => sources.find(({ name }) => name === state.source)?.set;
 
   /* --- asking ------------------------------------------------------------------------------- */
@@ -82,7 +91,8 @@ export function openLab(main, frame) {
 
   function showChoice() {
     const { url, whole } = address.link({ ...state, marked: [] });
-    const commands = sources.length ? [calls.byToken(model, state), calls.wholeText(model, state, set())]
+    const commands = sources.length ? [calls.byToken(model, state),
+      (state.density === null ? calls.wholeText : calls.rareInText)(model, state, set())]
       : [calls.tokenize(model, state)];
     if (sources.length && state.feature !== null) commands.unshift(calls.single(model, state));
     view.showChoice(state.feature, whole ? url : null, commands);
@@ -104,11 +114,17 @@ export function openLab(main, frame) {
 
   async function loadWholeText() {
     const signal = lane.enter('all');
-    const { marked } = state;
-    view.showMarks(marked);
+    const { marked, density } = state;
+    view.showMarks(marked, density);
     try {
-      const { data } = await ask(calls.wholeText(model, state, set()), signal);
-      view.showWholeText(data.activations, marked);
+      if (density === null) {
+        const { data } = await ask(calls.wholeText(model, state, set()), signal);
+        view.showWholeText(data.activations, marked);
+      } else {
+        const { data } = await ask(calls.rareInText(model, state, set()), signal);
+        view.showWholeText(data.result.map((row) => asActivation(row, marked)), marked);
+        if (data.result.some(({ neuron }) => neuron?.indexed === false)) view.failWholeText(UNKNOWN_DENSITY, true);
+      }
     } catch (error) {
       if (error.name !== 'AbortError') view.failWholeText(error.message);
     }
@@ -195,6 +211,12 @@ export function openLab(main, frame) {
 
   function setMarked(marked) {
     go({ marked }, false);
+    showChoice();
+    during('Ranking the features…', loadWholeText);
+  }
+
+  function setDensity(density) {
+    go({ density }, false);
     showChoice();
     during('Ranking the features…', loadWholeText);
   }

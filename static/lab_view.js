@@ -8,6 +8,9 @@ import { notice, progressLine } from './progress.js';
 import { promptForm } from './prompt.js';
 import { tokenRow } from './tokens.js';
 
+// Shares of the indexed tokens; 0 is no limit.
+const DENSITIES = [[0, 'any density'], [0.1, 'at most 10%'], [0.01, 'at most 1%'], [0.001, 'at most 0.1%']];
+
 /** The chosen feature: its number, to be typed or cleared, and its address. */
 function featureChooser({ onType, onClear }) {
   const index = h('input', {
@@ -33,7 +36,7 @@ function featureChooser({ onType, onClear }) {
   return { element, show };
 }
 
-/** @param on {run, halt, choose(feature), type(text), mark(position), unmark, pathOf(feature)} */
+/** @param on {run, halt, choose(feature), type(text), mark(position), unmark, setDensity(share|null), pathOf(feature)} */
 export function labView(main, on) {
   const form = promptForm({ onRun: on.run, onStop: on.halt });
   const progress = progressLine();
@@ -51,13 +54,15 @@ export function labView(main, on) {
   const hereTitle = h('h2', {});
   const ranked = h('p', { class: 'muted', id: 'ranked' });
   const unmark = h('button', { type: 'button', class: 'plain', id: 'unmark', onclick: on.unmark }, 'By maximum');
+  const density = h('select', { id: 'density', 'aria-label': 'Density of the features', onchange: () => on.setDensity(Number(density.value) || null) },
+    DENSITIES.map(([value, words]) => h('option', { value }, words)));
   const features = h('div', { class: 'panels' },
     h('section', { class: 'panel chosen', 'aria-label': 'Values along the text' },
       h('div', { class: 'head' }, title, chooser.element), featureProblem.element, chart.element),
     h('section', { class: 'panel', 'aria-label': 'The token’s strongest features' },
       h('div', { class: 'head' }, hereTitle), here.element),
     h('section', { class: 'panel', 'aria-label': 'The text’s strongest features' },
-      h('div', { class: 'head' }, h('h2', {}, 'Strongest in the text'), unmark), ranked, all.element));
+      h('div', { class: 'head' }, h('h2', {}, 'Strongest in the text'), density, unmark), ranked, all.element));
   const results = h('div', { class: 'results', hidden: true },
     h('section', { 'aria-label': 'Tokens' },
       h('div', { class: 'head' }, h('h2', {}, 'Tokens'), coloured, meta), row.element),
@@ -146,8 +151,10 @@ export function labView(main, on) {
     featureProblem.clear();
   }
 
-  function showMarks(marked) {
+  function showMarks(marked, limit) {
     row.mark(marked);
+    density.value = String(limit ?? 0);
+    if (density.selectedIndex < 0) density.append(h('option', { value: limit, selected: true }, `at most ${100 * limit}%`));
     unmark.hidden = marked.length === 0;
     const sum = `ranked by the sum over ${marked.length} marked ${marked.length === 1 ? 'token' : 'tokens'}`;
     ranked.textContent = marked.length ? sum : 'ranked by maximum; click tokens to rank by them';
@@ -158,12 +165,13 @@ export function labView(main, on) {
     const first = Math.min(...top.keys());
     const value = (one) => (marked.length ? one.sum_values : one.max_value);
     all.show(rows.filter((one) => value(one) > 0).map((one) => ({
-      feature: one.index, value: value(one), token: tokens[one.max_value_index], values: one.values.slice(first),
+      feature: one.index, value: value(one), token: tokens[one.max_value_index], values: one.values.slice(first), density: one.density,
     })), chosen, marked.map((position) => position - first));
   }
 
-  function failWholeText(message) {
-    all.show([], chosen);
+  /** keep: the rows stay, the message is about them. */
+  function failWholeText(message, keep = false) {
+    if (!keep) all.show([], chosen);
     ranked.textContent = message;
   }
 

@@ -43,7 +43,8 @@ export function passage(row, { maximum, reach = Infinity, breaks = false, aligne
   }
   const element = h('div', { class: aligned ? 'passage aligned' : 'passage', role: 'listbox', 'aria-label': label });
   if (aligned) {
-    element.append(...['left', 'peak', 'right'].map((side) => h('span', { class: side, role: 'presentation' }, parts[side])));
+    element.append(...['left', 'peak', 'right'].map((side) => h('span', { class: side, role: 'presentation' },
+      h('span', { role: 'presentation' }, parts[side]))));
   } else {
     element.append(...(from > 0 ? [h('span', { class: 'cut', 'aria-hidden': 'true' }, '…')] : []),
       ...parts.left, ...parts.peak, ...parts.right,

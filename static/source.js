@@ -11,7 +11,7 @@ const PAGE = 50;
 const TYPING_MS = 200;
 const KEYS = [['/', 'search'], ['Ctrl + wheel', 'zooms the picture'], ['← →', 'turn the page of the table']];
 const COLUMNS = [
-  { name: 'index', words: 'Feature', first: 'asc', number: true },
+  { name: 'index', words: 'Index', first: 'asc', number: true },
   { name: 'label', words: 'What it is', first: 'asc' },
   { name: 'density', words: 'Density', first: 'desc', number: true },
   { name: 'max', words: 'Maximum', first: 'desc', number: true },

@@ -1,9 +1,11 @@
-// What the page shows, as its address: ?source=…&feature=…&sort=3,5&text=…
+// What the page shows, as its address: ?source=…&feature=…&sort=3,5&density=0.01&text=…
 
 // Longer addresses are refused by some servers on the way; history.state carries the text then.
 const LINK_LIMIT = 6000;
 
-/** @typedef {{text: string, source: string, feature: number|null, marked: number[]}} State */
+/** @typedef {{text: string, source: string, feature: number|null, marked: number[], density: number|null}} State */
+
+const share = (text) => (Number(text) > 0 && Number(text) < 1 ? Number(text) : null);
 
 const natural = (text) => (/^\d{1,9}$/.test(text ?? '') ? Number(text) : null);
 
@@ -16,6 +18,7 @@ export function read() {
     source: query.get('source') ?? '',
     feature: natural(query.get('feature')),
     marked: marked.filter((position) => position !== null),
+    density: share(query.get('density')),
   };
 }
 
@@ -25,6 +28,7 @@ export function link(state) {
   if (state.source) query.set('source', state.source);
   if (state.feature !== null) query.set('feature', state.feature);
   if (state.marked.length) query.set('sort', state.marked.join(','));
+  if (state.density !== null) query.set('density', state.density);
   const text = new URLSearchParams({ text: state.text }).toString();
   const whole = text.length <= LINK_LIMIT;
   const parts = [query.toString(), whole ? text : ''].filter(Boolean);

@@ -358,6 +358,24 @@ test('browse: from the lab to a feature’s page and, with the text, back', asyn
   });
 });
 
+test('browse: the lab leaves out features that are too dense, and says so in its address', async () => {
+  await at(`/?${new URLSearchParams({ text: TEXT, source: SOURCE, sort: '2,5' })}`, {}, async (tab) => {
+    await settled(tab);
+    const list = tab.locator('ol[aria-label="Strongest features of the text"] button');
+    const limit = 0.01;
+    const { result } = await ask('/api/search-all', { modelId: MODEL, sourceSet: 'gemmascope-res-2k', text: TEXT, selectedLayers: [SOURCE],
+      sortIndexes: [2, 5], ignoreBos: true, densityThreshold: limit, numResults: 20 });
+    await tab.locator('#density').selectOption(String(limit));
+    await tab.waitForFunction((first) => document.querySelector('.feature.wide')?.title.includes('density') && document.querySelector('.feature.wide').dataset.feature === first, result[0].index);
+    assert.deepEqual(await list.evaluateAll((all) => all.map(({ dataset }) => dataset.feature)), result.map(({ index }) => index));
+    const densities = await list.evaluateAll((all) => all.map(({ title }) => Number(/density ([\d.]+)%/.exec(title)[1])));
+    assert.ok(Math.max(...densities) <= 100 * limit, String(densities));
+    await tab.reload();
+    await settled(tab);
+    assert.equal(await tab.locator('#density').inputValue(), String(limit));
+  });
+});
+
 test('browse: everything works with the keyboard alone', async () => {
   await at(`/${MODEL}/${SOURCE}`, {}, async (tab) => {
     await tab.locator('[data-shown]').waitFor();

@@ -19,8 +19,10 @@
 /* The tiles are arrays that must live in registers, hence whole loops unrolled. */
 #if defined(__clang__) /* unrolls short loops of a known length by itself */
 #define UNROLL
+#define UNROLL_TWICE
 #else
 #define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL_TWICE _Pragma("GCC unroll 2")
 #endif
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
@@ -61,7 +63,9 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
         }
     }
     size_t i = 0;
-    for (; p->k - i >= LANES; i += LANES) {
+    const size_t whole = p->k / LANES * LANES;
+    UNROLL_TWICE
+    for (; i < whole; i += LANES) {
         if (soon) {
             __builtin_prefetch(soon + i * sizeof(float), 0, 2);
         }

@@ -1,4 +1,5 @@
-/* Dashboards: written as a whole, read page by page. */
+/* Dashboards: written as a whole, read page by page. `test_dashboards --sample FILE` writes a small
+ * one and prints it as the page docs/database.md does, for tests/cli/test_database_doc.sh. */
 #include "server/store/dashboards.h"
 
 #include "core/base/memory.h"
@@ -406,6 +407,78 @@ static void keeps_neighbours_by_target(void)
     fixture_close(&f);
 }
 
+/* --- the sample ------------------------------------------------------------------------------- */
+
+static void print_histogram(const struct store_histogram *h)
+{
+    printf(" %.1f %.1f (", (double)h->low, (double)h->high);
+    for (uint32_t i = 0; i < h->n_bins; i++) {
+        printf("%s%u", i ? ", " : "", h->count[i]);
+    }
+    printf(")\n");
+}
+
+static void print_logits(const char *what, const int32_t *ids, const float *values)
+{
+    printf("%s", what);
+    for (int i = 0; i < DASHBOARD_LOGITS; i++) {
+        printf(" (%d, %.1f)", ids[i], (double)values[i]);
+    }
+    printf("\n");
+}
+
+/* Values are halves, which C and Python print alike. */
+static int write_sample(struct board *b)
+{
+    struct store_feature f = make_feature(7);
+    struct store_dashboard_writer *w;
+    float along[LENGTH] = {0};
+    along[3] = 2.5f;
+    along[19] = 0.5f;
+    f.maximum = 2.5f;
+    f.activations.low = 0.5f;
+    for (int i = 0; i < DASHBOARD_LOGITS; i++) {
+        f.positive[i] = 20.5f - (float)i;
+        f.negative[i] = -20.5f + (float)i;
+    }
+    const struct store_example e = {.part = 0,
+                                    .place = 0,
+                                    .text = 1,
+                                    .corpus = b->corpus,
+                                    .position = 3,
+                                    .value = 2.5f,
+                                    .along = along,
+                                    .n_tokens = LENGTH};
+    if (store_dashboard_begin(b->f.store, b->f.source, &b->dashboard, &w, &b->f.st) != 0) {
+        return 1;
+    }
+    if (store_dashboard_put(w, &f, &e, 1, &b->f.st) != 0) {
+        store_dashboard_abandon(w);
+        return 1;
+    }
+    printf("feature 1 7 %lld %.1f %s", (long long)f.count, (double)f.maximum, f.label);
+    print_histogram(&f.activations);
+    print_logits("promotes", f.positive_ids, f.positive);
+    print_logits("suppresses", f.negative_ids, f.negative);
+    printf("logits");
+    print_histogram(&f.logits);
+    printf("example 0 0 3 2.5 %d {3: 2.5, 19: 0.5}\n", LENGTH);
+    return store_dashboard_end(w, &b->f.st);
+}
+
+static int sample(const char *path)
+{
+    static struct board b;
+    if (!board_open(&b)) {
+        return 1;
+    }
+    int code = write_sample(&b);
+    store_close(b.f.store);
+    char command[512];
+    (void)snprintf(command, sizeof command, "mv %s %s && rm -r %s", b.f.path, path, b.f.folder);
+    return code || system(command) != 0; /* NOLINT(cert-env33-c): a test's own paths */
+}
+
 static const struct test tests[] = {
     TEST(gives_back_every_number_of_a_feature_and_its_examples),
     TEST(gives_back_the_figures_of_the_source),
@@ -421,5 +494,8 @@ static const struct test tests[] = {
 
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "--sample") == 0) {
+        return sample(argv[2]);
+    }
     return test_main(tests, TEST_COUNT(tests), argc, argv);
 }

@@ -74,9 +74,17 @@ empties_the_cache() {
         [ "$(sqlite3 "$folder/lab.db" 'SELECT sum(activations) FROM source')" = 0 ]
 }
 
+reads_the_pages_of_features() {
+    "${sampler%test_store}test_dashboards" --sample "$folder/pages.db" >"$folder/pages" || return 1
+    # shellcheck disable=SC2016 # Markdown's fence
+    sed -n -e '/^```python$/,/^```$/p' -e '/^```py$/,/^```$/p' "$page" | grep -v '^```' >"$folder/pages.py"
+    [ -s "$folder/pages" ] && diff "$folder/pages" <(python3 "$folder/pages.py" "$folder/pages.db") >&2
+}
+
 check makes_a_sample makes_a_sample
 check reads_every_activation_bit_for_bit reads_every_activation "$folder/lab.db"
 check the_reader_runs_as_printed prints_as_many_lines_unchanged
+check reads_the_pages_of_features reads_the_pages_of_features
 check the_backup_command_copies_everything backs_up
 check the_emptying_command_empties_the_cache empties_the_cache
 echo "$passed passed, $failed failed"

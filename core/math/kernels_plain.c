@@ -112,11 +112,17 @@ V vec power_of_two(whole_numbers n)
     return (vec)((n + 127) << 23);
 }
 
+/* A mask of the lanes that are no NaN. */
+V whole_numbers is_number(vec a)
+{
+    return ((whole_numbers)a & 0x7fffffff) <= 0x7f800000;
+}
+
 /* In two steps, since 2^b alone may be out of range where a 2^b is not. */
 V vec v_scale(vec a, vec b)
 {
     whole_numbers n = (whole_numbers)(b + v_set(0x1.8p23f)) - 0x4b400000; /* as v_round */
-    n = n & ~(whole_numbers)(b != b); /* a NaN has no exponent */
+    n = n & is_number(b); /* a NaN has no exponent */
     whole_numbers half = n >> 1;
     return a * power_of_two(half) * power_of_two(n - half);
 }
@@ -191,7 +197,7 @@ V vec v_to_bf16(vec a)
 {
     bits b = (bits)a;
     vec near = (vec)(b + ((b >> 16) & 1u) + 0x7fffu);
-    return (vec)((bits)choose(a == a, near, a) & 0xffff0000u);
+    return (vec)((bits)choose(is_number(a), near, a) & 0xffff0000u);
 }
 
 #include "core/math/kernels_lanes.h"

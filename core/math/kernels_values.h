@@ -54,7 +54,7 @@ TARGET static float dot(const float *a, const float *b, size_t n)
     if (i < n) {
         sum[0] = v_fma(v_load_n(a + i, n - i), v_load_n(b + i, n - i), sum[0]);
     }
-    float four[4];
+    float four[4] = {0};
     v_sum4(sum[0], sum[1], sum[2], sum[3], 4, false, four);
     return (four[0] + four[1]) + (four[2] + four[3]);
 }

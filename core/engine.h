@@ -201,7 +201,7 @@ struct generation;
 
 /* Checks everything and computes nothing. STATUS_INVALID "No room to generate: ..." for a prompt
  * that leaves none. */
-int generation_open(struct generation **generation, struct engine *engine,
+int generation_open(struct generation **out, struct engine *engine,
                     const struct generation_options *options, struct status *st);
 
 /* One pass: the prompts at the first call, then one more token of every text that has not ended.

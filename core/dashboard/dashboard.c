@@ -241,7 +241,7 @@ void dashboard_turn(struct dashboard *d)
 static void order_samples(struct dashboard_feature *f)
 {
     for (int i = 0; i < DASHBOARD_INTERVALS; i++) {
-        struct dashboard_example drawn[DASHBOARD_SAMPLES];
+        struct dashboard_example drawn[DASHBOARD_SAMPLES] = {{0}};
         size_t n = 0;
         for (size_t s = 0; s < f->n_samples[i]; s++) {
             (void)keep(drawn, &n, DASHBOARD_SAMPLES, &f->samples[i][s], is_higher);

@@ -250,8 +250,8 @@ static int head(struct forward *f, size_t rows, struct status *st)
     return STATUS_OK;
 }
 
-/* What a sublayer gives is normed and added to the stream: in one go, unless a hook may change it in
- * between. The sums are the same either way. */
+/* What a sublayer gives is normed and added to the stream: in one go, unless a hook may change it
+ * in between. The sums are the same either way. */
 static void norm_and_add(struct forward *f, enum point point, size_t layer, const float *gain,
                          size_t N)
 {

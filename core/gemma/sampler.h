@@ -26,8 +26,8 @@ struct sampler_options {
 
 struct sampler;
 
-int sampler_create(struct sampler **sampler, const struct sampler_options *options,
-                   size_t vocabulary, struct status *st);
+int sampler_create(struct sampler **out, const struct sampler_options *options, size_t vocabulary,
+                   struct status *st);
 
 /* One more occurrence of each of the ids: the prompt's, then every token generated. */
 void sampler_count(struct sampler *sampler, const int32_t *ids, size_t n);

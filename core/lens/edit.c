@@ -187,8 +187,7 @@ static int open_op(struct edits *edits, size_t i, const struct edit *e,
 {
     struct op *op = &edits->ops[i];
     *op = (struct op){.edit = e, .point = e->point, .layer = e->layer};
-    int code = STATUS_OK;
-    if (e->source && (code = pool_acquire(edits->pool, e->source, &op->sae, st))) {
+    if (e->source && pool_acquire(edits->pool, e->source, &op->sae, st)) {
         return status_prefix(st, "edits[%zu].source", i);
     }
     if (op->sae) {
@@ -196,7 +195,7 @@ static int open_op(struct edits *edits, size_t i, const struct edit *e,
         op->point = op->source->output;
         op->layer = op->source->layer;
     }
-    code = check(e, i, op->source, config, st);
+    int code = check(e, i, op->source, config, st);
     if (code == STATUS_OK && edit_has_direction(e)) {
         code = make_direction(op, i, op->sae, point_width(config, op->point), st);
     } else if (code == STATUS_OK && e->type == EDIT_CLAMP) {
@@ -242,7 +241,7 @@ void edits_close(struct edits *edits)
     if (!edits) {
         return;
     }
-    for (size_t i = 0; i < edits->n; i++) {
+    for (size_t i = 0; edits->ops && i < edits->n; i++) {
         struct op *op = &edits->ops[i];
         if (op->sae) {
             pool_release(edits->pool, op->sae);

@@ -74,9 +74,8 @@ int edits_check(const struct edit *list, size_t n, const struct gemma_config *co
 /* Checks the edits against the model and opens what they need; n = 0 gives NULL, which every
  * function here takes. prompt_length is where EDIT_PROMPT ends and EDIT_GENERATED begins. The edits
  * and what they point to must outlive the result. */
-int edits_open(struct edits **edits, const struct edit *list, size_t n,
-               const struct weights *weights, struct pool *pool, struct threads *threads,
-               size_t prompt_length, struct status *st);
+int edits_open(struct edits **out, const struct edit *list, size_t n, const struct weights *weights,
+               struct pool *pool, struct threads *threads, size_t prompt_length, struct status *st);
 
 /* The hook for a run whose sequence `sequence` is to be edited; several sequences of one run may
  * have edits of their own, and none may share them (a transcoder's input is remembered in them).

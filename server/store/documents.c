@@ -153,8 +153,8 @@ static const char sql_move_mark[] =
 static int move_mark(struct connection *c, int64_t source, int64_t corpus, int64_t first, int64_t n,
                      int64_t tokens, struct status *st)
 {
-    int64_t documents;
-    int64_t counted;
+    int64_t documents = 0;
+    int64_t counted = 0;
     if (read_mark(c, source, corpus, &documents, &counted, st) != 0) {
         return (int)st->code;
     }

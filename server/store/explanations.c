@@ -114,8 +114,8 @@ static int put_row(struct connection *c, const struct store_explanation *e, int6
 static int put(struct connection *c, const struct store_explanation *e, struct status *st)
 {
     const char *description = or_empty(e->description);
-    bool found;
-    bool same;
+    bool found = false;
+    bool same = false;
     int64_t at = 0;
     if (find(c, e->id, description, &found, &at, &same, st) != 0 ||
         (found && !same && forget_description(c, at, st) != 0) || put_row(c, e, &at, st) != 0) {

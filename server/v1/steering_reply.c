@@ -104,7 +104,8 @@ void steering_emit_tokens(struct emitter *w, const struct steering *s, enum stee
     emit_array(w);
     for (size_t t = 0; t < text.n; t++) {
         emit_object(w);
-        reply_int(w, "token_position", (long long)(first + t));
+        long long position = (long long)first + (long long)t;
+        reply_int(w, "token_position", position);
         reply_int(w, "token_id", text.ids[t]);
         emit_key(w, "token");
         emit_token(w, s, text.ids[t]);

@@ -152,7 +152,7 @@ static int delete_row(struct connection *c, int64_t at, struct status *st)
 int store_delete_explanation(struct store *store, const char *id, bool *found, struct status *st)
 {
     struct connection *c = &store->writer;
-    bool same;
+    bool same = false;
     int64_t at = 0;
     *found = false;
     if (store_write_begin(store, st) != 0) {

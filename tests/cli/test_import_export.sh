@@ -78,6 +78,8 @@ check names_wrong_lines_and_exits_with_1 names_wrong_lines_and_exits_with_1
 check import_needs_something_to_read refuses "expected files, folders" 2 import --db "$folder/a.db"
 check import_names_a_missing_file refuses "$folder/no.jsonl" 1 import --db "$folder/a.db" "$folder/no.jsonl"
 check export_needs_a_source refuses "expected one --source" 2 export --db "$folder/a.db" "$folder/x"
+check export_takes_no_second_source refuses "expected one --source" 2 \
+    export --db "$folder/a.db" --source a --source b "$folder/x"
 check export_needs_one_folder refuses "one folder" 2 export --db "$folder/a.db" --source s
 check export_refuses_a_folder_that_is_not_empty refuses "new or empty folder" 1 \
     export --db "$folder/a.db" --model-id gemma-2-2b --source "$source" "$folder/one"

@@ -12,7 +12,6 @@
 #include "server/v1/features.h"
 #include "server/v1/reply.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -260,28 +259,6 @@ static void add_set(struct features *f, const struct app *app, const char *set)
     }
 }
 
-static void add_selected(struct features *f, const struct app *app, const char *set,
-                         const cJSON *selected)
-{
-    size_t i = 0;
-    for (const cJSON *item = selected->child; item && !f->fields.st.code; item = item->next, i++) {
-        char where[FIELDS_NAME];
-        (void)snprintf(where, sizeof where, "selected_layers[%zu]", i);
-        if (!cJSON_IsString(item)) {
-            status_set(&f->fields.st, STATUS_UNPROCESSABLE, "%s: expected a string, found %s",
-                       where, fields_kind(item));
-            return;
-        }
-        const struct sae_source *source = features_find(f, app, item->valuestring, where);
-        if (source && strcmp(source->source_set, set) != 0) {
-            status_set(&f->fields.st, STATUS_INVALID,
-                       "%s: \"%.120s\" belongs to the source set \"%.120s\", not to \"%.120s\"",
-                       where, source->name, source->source_set, set);
-        }
-        features_add(f, source);
-    }
-}
-
 static void read_sources(struct features *f, const struct app *app)
 {
     (void)fields_need(&f->fields, "source_set");
@@ -291,7 +268,7 @@ static void read_sources(struct features *f, const struct app *app)
         return;
     }
     if (selected && selected->child) {
-        add_selected(f, app, set, selected);
+        features_add_selected(f, app, "selected_layers", selected, set);
     } else {
         add_set(f, app, set);
     }

@@ -3,6 +3,7 @@
 #include "core/base/memory.h"
 #include "server/metrics.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void features_free(void *state)
@@ -82,6 +83,29 @@ void features_add(struct features *features, const struct sae_source *source)
     grown[features->n_sources] = source;
     features->sources = grown;
     features->n_sources = n;
+}
+
+void features_add_selected(struct features *features, const struct app *app, const char *field,
+                           const cJSON *selected, const char *set)
+{
+    size_t i = 0;
+    for (const cJSON *item = selected->child; item && !features->fields.st.code;
+         item = item->next, i++) {
+        char where[FIELDS_NAME];
+        (void)snprintf(where, sizeof where, "%s[%zu]", field, i);
+        if (!cJSON_IsString(item)) {
+            status_set(&features->fields.st, STATUS_UNPROCESSABLE,
+                       "%s: expected a string, found %s", where, fields_kind(item));
+            return;
+        }
+        const struct sae_source *source = features_find(features, app, item->valuestring, where);
+        if (source && strcmp(source->source_set, set) != 0) {
+            status_set(&features->fields.st, STATUS_INVALID,
+                       "%s: \"%.120s\" belongs to the source set \"%.120s\", not to \"%.120s\"",
+                       where, source->name, source->source_set, set);
+        }
+        features_add(features, source);
+    }
 }
 
 const struct sparse *features_rows(const struct features *features, size_t prompt, size_t source)

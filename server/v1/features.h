@@ -45,6 +45,11 @@ const struct sae_source *features_find(struct features *features, const struct a
 /* Adds a source to be read (once, however often it is added). */
 void features_add(struct features *features, const struct sae_source *source);
 
+/* Adds the sources that a list names, each of which must belong to the set; `field` is the list's
+ * name, for messages. */
+void features_add_selected(struct features *features, const struct app *app, const char *field,
+                           const cJSON *selected, const char *set);
+
 /* Answers what fields.st says, or gets the rows and lets `reply` write the response. */
 enum http_next features_run(struct exchange *x,
                             enum http_next (*reply)(struct exchange *x, struct features *features));

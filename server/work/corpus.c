@@ -352,7 +352,7 @@ int corpus_next(struct corpus *c, struct corpus_context *out, bool *found, struc
                 continue;
             }
         } else {
-            bool any, as_given;
+            bool any = false, as_given = false;
             int code = next_document(c, &any, &as_given, st);
             if (code) {
                 return code;

@@ -22,8 +22,11 @@ function strip(values, marked) {
   }, ...marks, ...bars);
 }
 
-/** rows: [{feature, value, token?, values?, density?}]; onChoose is called with the feature's index, pathOf gives its page. */
-export function featureList({ label, onChoose, pathOf }) {
+/**
+ * rows: [{feature, value, token?, values?, density?}]; onChoose is called with the feature's index, pathOf gives its page,
+ * nameOf what it is called ('' while that is not known; `rename` looks again).
+ */
+export function featureList({ label, onChoose, pathOf, nameOf }) {
   const element = h('ol', { class: 'features', 'aria-label': label });
   const { current } = roving(element, 'button', { next: ['ArrowDown'], previous: ['ArrowUp'] });
 
@@ -41,7 +44,8 @@ export function featureList({ label, onChoose, pathOf }) {
       h('span', { class: 'unseen' }, `Feature ${feature}`),
       values ? strip(values, marked) : bar(value, maximum),
       token === undefined ? null : h('span', { class: 'peak' }, visible(token)),
-      h('span', { class: 'value' }, short(value))))));
+      h('span', { class: 'value' }, short(value)),
+      h('span', { class: 'name' }, nameOf(feature))))));
     const buttons = [...element.querySelectorAll('button')];
     if (!buttons.length) return;
     const same = buttons.find(({ dataset }) => dataset.feature === held);
@@ -55,5 +59,11 @@ export function featureList({ label, onChoose, pathOf }) {
     }
   }
 
-  return { element, show, choose };
+  function rename() {
+    for (const button of element.querySelectorAll('button')) {
+      button.querySelector('.name').textContent = nameOf(Number(button.dataset.feature));
+    }
+  }
+
+  return { element, show, choose, rename };
 }

@@ -4,6 +4,7 @@ import { request } from './api.js';
 import * as calls from './calls.js';
 import { h } from './dom.js';
 import { labView } from './lab_view.js';
+import { featureNames } from './names.js';
 import { featurePath } from './paths.js';
 import { EXAMPLES } from './prompt.js';
 import { catalogue } from './sources.js';
@@ -45,7 +46,9 @@ function lanes() {
 export function openLab(main, frame) {
   const view = labView(main, { run: runForm, halt, choose, type, mark, unmark: () => setMarked([]),
     setDensity,
-    pathOf: (feature) => featurePath(model, state.source, feature) });
+    pathOf: (feature) => featurePath(model, state.source, feature),
+    nameOf: (feature) => names.of(state.source, feature), list: learn });
+  const names = featureNames();
   const lane = lanes();
   let pending = 0;
   let model = '';
@@ -110,6 +113,11 @@ export function openLab(main, frame) {
       if (error.name !== 'AbortError') view.showStrongest();
       report(error, view.featureProblem, error.status === 0 ? run : null);
     }
+  }
+
+  /** Names are an extra: where they cannot be had, the numbers stand alone. */
+  function learn(features) {
+    names.learn(model, state.source, features).then(() => view.rename(), () => {});
   }
 
   async function loadWholeText() {

@@ -36,7 +36,8 @@ function featureChooser({ onType, onClear }) {
   return { element, show };
 }
 
-/** @param on {run, halt, choose(feature), type(text), mark(position), unmark, setDensity(share|null), pathOf(feature)} */
+/** @param on {run, halt, choose(feature), type(text), mark(position), unmark, setDensity(share|null), pathOf(feature),
+ *  nameOf(feature), list(features): they are looked at} */
 export function labView(main, on) {
   const form = promptForm({ onRun: on.run, onStop: on.halt });
   const progress = progressLine();
@@ -44,13 +45,14 @@ export function labView(main, on) {
   const featureProblem = notice();
   const row = tokenRow({ onInspect: inspect, onMark: on.mark });
   const chart = valueChart({ onPoint: inspect });
-  const here = featureList({ label: 'Strongest features of the token', onChoose: on.choose, pathOf: on.pathOf });
-  const all = featureList({ label: 'Strongest features of the text', onChoose: on.choose, pathOf: on.pathOf });
+  const here = featureList({ label: 'Strongest features of the token', onChoose: on.choose, pathOf: on.pathOf, nameOf: on.nameOf });
+  const all = featureList({ label: 'Strongest features of the text', onChoose: on.choose, pathOf: on.pathOf, nameOf: on.nameOf });
   const chooser = featureChooser({ onType: on.type, onClear: () => on.choose(null) });
   const curl = curlPanel();
   const meta = h('p', { class: 'meta', id: 'meta' });
   const coloured = h('p', { class: 'muted', id: 'coloured', role: 'status' });
   const title = h('h2', {});
+  const name = h('p', { class: 'muted', id: 'name' });
   const hereTitle = h('h2', {});
   const ranked = h('p', { class: 'muted', id: 'ranked' });
   const unmark = h('button', { type: 'button', class: 'plain', id: 'unmark', onclick: on.unmark }, 'By maximum');
@@ -58,7 +60,7 @@ export function labView(main, on) {
     DENSITIES.map(([value, words]) => h('option', { value }, words)));
   const features = h('div', { class: 'panels' },
     h('section', { class: 'panel chosen', 'aria-label': 'Values along the text' },
-      h('div', { class: 'head' }, title, chooser.element), featureProblem.element, chart.element),
+      h('div', { class: 'head' }, title, chooser.element), name, featureProblem.element, chart.element),
     h('section', { class: 'panel', 'aria-label': 'The token’s strongest features' },
       h('div', { class: 'head' }, hereTitle), here.element),
     h('section', { class: 'panel', 'aria-label': 'The text’s strongest features' },
@@ -84,7 +86,9 @@ export function labView(main, on) {
     chart.inspect(position);
     hereTitle.replaceChildren('Strongest on ', h('span', { class: 'chip' }, visible(tokens[at] ?? '')),
       h('span', { class: 'muted' }, ` ${at ?? ''}`));
-    here.show(top.get(at) ?? [], chosen);
+    const rows = top.get(at) ?? [];
+    here.show(rows, chosen);
+    on.list(rows.map(({ feature }) => feature));
   }
 
   function timing(cache, ms) {
@@ -144,6 +148,8 @@ export function labView(main, on) {
   /** What a choice changes at once, before its values are there. */
   function showChoice(feature, url, commands) {
     chosen = feature;
+    name.textContent = '';
+    if (feature !== null) on.list([feature]);
     chooser.show(feature, url);
     here.choose(feature);
     all.choose(feature);
@@ -167,6 +173,14 @@ export function labView(main, on) {
     all.show(rows.filter((one) => value(one) > 0).map((one) => ({
       feature: one.index, value: value(one), token: tokens[one.max_value_index], values: one.values.slice(first), density: one.density,
     })), chosen, marked.map((position) => position - first));
+    on.list(rows.map((one) => one.index));
+  }
+
+  /** Names have come in. */
+  function rename() {
+    here.rename();
+    all.rename();
+    name.textContent = chosen === null ? '' : on.nameOf(chosen);
   }
 
   /** keep: the rows stay, the message is about them. */
@@ -177,7 +191,7 @@ export function labView(main, on) {
 
   return {
     form, progress, problem, featureProblem,
-    showTokens, showTop, showStrongest, showFeature, showChoice, showMarks, showWholeText, failWholeText,
+    showTokens, showTop, showStrongest, showFeature, showChoice, showMarks, showWholeText, failWholeText, rename,
     stale: (yes) => results.classList.toggle('stale', yes),
     hide: () => { results.hidden = true; },
     /** Another text: the last token is the one looked at first. */

@@ -86,6 +86,17 @@ test('page: type a prompt, click a feature, see the number that curl gives', asy
   });
 });
 
+test('page: features go by the names that the API gives them', async () => {
+  await withPage({ text: 'In the beginning God created the heaven', feature: '251' }, {}, async (page) => {
+    await chosen(page, 251);
+    await page.locator('#name', { hasText: 'King James Bible narrative (the LORD, kings, Israel)' }).waitFor();
+    const named = page.locator('ol[aria-label="Strongest features of the text"] button[data-feature="251"] .name');
+    assert.equal(await named.textContent(), await page.locator('#name').textContent());
+    const [row] = await post('/api/features', [{ modelId: MODEL, layer: SOURCE, index: 251, maxActsToReturn: 0 }]);
+    assert.equal(row.explanations[0].description, await named.textContent());
+  });
+});
+
 test('page: another source gives another source’s numbers', async () => {
   await withPage({ text: TEXT, feature: '156' }, {}, async (page) => {
     await chosen(page, 156);

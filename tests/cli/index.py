@@ -1,140 +1,21 @@
 """darkmatter index: what the database's dashboards say is counted again from the activations, read
 as docs/database.md lays them out; runs that are killed, interrupted or run beside a server come to
-the same. SOAK=1 kills at 50 moments instead of 10."""
+the same. SOAK=1 kills at 50 moments instead of 6 and looks at every feature."""
 
-import bisect
-import collections
-import itertools
+import glob
+import gzip
 import os
 import random
+import re
 import signal
 import sqlite3
-import struct
 import subprocess
 import time
 
+import recount
 from program import *
 
 SOAK = os.environ.get("SOAK") == "1"
-SPECIAL = {0, 1, 2}  # <pad>, <eos>, <bos>
-Place = collections.namedtuple("Place", "corpus document position text")
-
-
-# --- the blobs ------------------------------------------------------------------------------------
-
-def features(blob):
-    numbers, number, shift, at = [], 0, 0, 0
-    while not numbers or len(numbers) <= numbers[0]:
-        number |= (blob[at] & 0x7F) << shift
-        shift += 7
-        if blob[at] < 0x80:
-            numbers.append(number)
-            number = shift = 0
-        at += 1
-    values = struct.unpack_from(f"<{numbers[0]}f", blob, at)
-    return dict(zip(itertools.accumulate(numbers[1:]), values))
-
-
-def histogram(blob):
-    """(low, high, counts), or None."""
-    bins, low, high = struct.unpack_from("<Iff", blob)
-    expect(len(blob), 12 + 4 * bins, "bytes of a histogram")
-    return (low, high, list(struct.unpack_from(f"<{bins}I", blob, 12))) if bins else None
-
-
-# --- counting again -------------------------------------------------------------------------------
-
-def recount(db, source):
-    """{feature: [(value, place)]} of all that counts, the number of tokens, and the rows by text."""
-    places = collections.defaultdict(list)
-    for corpus, number, text in db.execute(
-            "SELECT d.corpus, d.number, d.text FROM document d JOIN indexed i ON i.corpus = d.corpus"
-            " WHERE i.source = ? AND d.number < i.documents", (source,)):
-        places[text].append((corpus, number))
-    found, tokens, rows = collections.defaultdict(list), 0, {}
-    for text, standing in places.items():
-        ids = db.execute("SELECT ids FROM text WHERE id = ?", (text,)).fetchone()[0]
-        ids = struct.unpack(f"<{len(ids) // 4}i", ids)
-        blobs = db.execute("SELECT features FROM activation WHERE source = ? AND text = ?"
-                           " ORDER BY position", (source, text)).fetchall()
-        rows[text] = [features(blob) for (blob,) in blobs]
-        expect(len(rows[text]), len(ids), "rows of a text")
-        for position, token in enumerate(ids):
-            if token in SPECIAL:
-                continue
-            tokens += len(standing)
-            for feature, value in rows[text][position].items():
-                for corpus, number in standing:
-                    found[feature].append((value, Place(corpus, number, position, text)))
-    return found, tokens, rows
-
-
-def binned(values):
-    low, high = min(values), max(values)
-    if low == high:
-        return None
-    counts = [0] * 50
-    for value in values:
-        counts[min(49, int((value - low) / (high - low) * 50))] += 1
-    return low, high, counts
-
-
-def check_examples(db, source, feature, found, tokens, rows):
-    values = [value for value, _ in found]
-    top = sorted(found, key=lambda e: (-e[0], e[1][:3]))[:20]
-    edges = [max(values) * i / 5 for i in range(5)] + [max(values)]
-    in_interval = [0] * 5
-    for value in values:
-        in_interval[min(4, bisect.bisect_left(edges, value, 1) - 1)] += 1
-    seen, parts = {place: value for value, place in found}, collections.Counter()
-    for (part, place, text, corpus, document, position, value, low, high, contains, along) in \
-            db.execute("SELECT part, place, text, corpus, document, position, value, bin_min,"
-                       " bin_max, bin_contains, along FROM example WHERE source = ? AND number = ?"
-                       " ORDER BY part, place", (source, feature)):
-        where = Place(corpus, document, position, text)
-        expect(place, parts[part], f"place in part {part}")
-        parts[part] += 1
-        expect(seen[where], value, "value of an example")
-        expect(features(along), {p: row[feature] for p, row in enumerate(rows[text])
-                                 if feature in row}, "values along the text")
-        if part == 0:
-            expect((value, where), top[place], "top activation")
-            expect((low, contains), (-1, -1), "bin of a top activation")
-            continue
-        i = 5 - part
-        f32 = [struct.unpack("<f", struct.pack("<f", edge))[0] for edge in edges]
-        expect((low, high), (f32[i], f32[i + 1]), "borders of an interval")
-        expect(edges[i] < value <= edges[i + 1], True, "value within its interval")
-        zeros = tokens - len(found) if i == 0 else 0
-        expect(contains, (in_interval[i] + zeros) / tokens, "share of an interval")
-    expect(parts[0], len(top), "top activations")
-    for i in range(5):
-        expect(parts[5 - i], min(5, in_interval[i]), f"samples of interval {i}")
-
-
-def check_source(db, source, d_sae, examples_of):
-    found, tokens, rows = recount(db, source)
-    documents, said, counts, maxima = db.execute(
-        "SELECT documents, tokens, counts, maxima FROM dashboard WHERE source = ?",
-        (source,)).fetchone()
-    expect(said, tokens, "tokens")
-    expect(documents, db.execute("SELECT sum(documents) FROM indexed WHERE source = ?",
-                                 (source,)).fetchone()[0], "documents")
-    expect(tokens, db.execute("SELECT sum(tokens) FROM indexed WHERE source = ?",
-                              (source,)).fetchone()[0], "tokens behind the marks")
-    expect(list(struct.unpack(f"<{d_sae}I", counts)),
-           [len(found[i]) for i in range(d_sae)], "counts")
-    largest = [max((value for value, _ in found[i]), default=0.0) for i in range(d_sae)]
-    expect(list(struct.unpack(f"<{d_sae}f", maxima)), largest, "maxima")
-    kept = db.execute("SELECT number, count, maximum, statistic FROM feature WHERE source = ?"
-                      " ORDER BY number", (source,)).fetchall()
-    expect(len(kept), d_sae, "features")
-    for number, count, maximum, statistic in kept:
-        expect((count, maximum), (len(found[number]), largest[number]), f"feature {number}")
-        values = [value for value, _ in found[number]]
-        expect(histogram(statistic), binned(values) if values else None, f"histogram of {number}")
-        if values and number % examples_of == 0:
-            check_examples(db, source, number, found[number], tokens, rows)
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -168,38 +49,88 @@ def expect_same(found, expected):
                 raise AssertionError(f"{table}: expected {other!r}, found {row!r}"[:800])
 
 
+FOLDERS = {"2-gemmascope-att-2k": "gemma-scope-demo-att/layer_2/width_2k/average_l0_19",
+           "2-gemmascope-mlp-2k": "gemma-scope-demo-mlp/layer_2/width_2k/average_l0_18",
+           "2-gemmascope-res-2k": "gemma-scope-demo-res/layer_2/width_2k/average_l0_21",
+           "3-gemmascope-res-2k": "gemma-scope-demo-res/layer_3/width_2k/average_l0_25"}
+
+
 def counted_again():
     path = os.path.join(scratch(), "lab.db")
     out, said = index(path, "--limit-tokens", "20000")
     with check("20,000 tokens of the demo are indexed, and what was done is said"):
         expect_in("4 sources", out)
         expect_in("contexts", said)
+    server, texts = Server(db=path), recount.token_texts()
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        for source, name, d_sae in db.execute("SELECT id, name, d_sae FROM source").fetchall():
-            with check(f"every number of {name} is what its activations say"):
-                check_source(db, source, d_sae, 1 if source == 1 else 16)
+        for row, name, d_sae in db.execute("SELECT id, name, d_sae FROM source").fetchall():
+            step = 1 if row == 1 or SOAK else 16
+            with check(f"every number of {name} in the database is what its activations say"):
+                source = recount.recount(db, row, name, d_sae)
+                recount.check_source(db, source, step)
+            with check(f"and so is every number that the API gives of {name}"):
+                recount.check_api(db, source, server, texts, range(0, d_sae, step))
+            with check(f"what features of {name} promote is what the weights say"):
+                recount.check_logits(db, source, FOLDERS[name], range(7, d_sae, 500))
         with check("the job is kept as done"):
             expect(db.execute("SELECT kind, state, error FROM job").fetchall(),
                    [("index", "done", "")])
+    server.stop()
 
 
 FLAGS = ["--limit-tokens", "6000", "--source", "2-gemmascope-res-2k", "--source",
          "2-gemmascope-att-2k"]
 
 
-def killed(unbroken):
-    """Five kills a database, each after another while; then the run to its end."""
+def exported(path):
+    """What export writes, by source and file: the bytes, createdAt apart."""
+    found = {}
+    for name in FLAGS[3::2] if SOAK else FLAGS[3:4]:
+        folder = os.path.join(scratch(), name)
+        code, _, said = run("export", "--db", path, "--source", name, folder,
+                            seconds=10 * SECONDS)
+        expect(code, 0, said)
+        for file in glob.glob(os.path.join(folder, "**", "*.jsonl*"), recursive=True):
+            with open(file, "rb") as stream:
+                content = stream.read()
+            if file.endswith(".gz"):
+                expect(content[4:8], bytes(4), "time in the header of gzip")
+                content = gzip.decompress(content)
+            found[name, os.path.relpath(file, folder)] = re.sub(
+                rb'"createdAt":"[^"]*"', b'"createdAt":""', content)
+    return found
+
+
+def expect_same_files(found, expected):
+    expect(sorted(found), sorted(expected), "files")
+    for file, content in expected.items():
+        expect(len(content) > 0, True, f"something in {file}")
+        for line, other in zip(found[file].split(b"\n"), content.split(b"\n")):
+            if line != other:
+                raise AssertionError(f"{file}: expected {other!r}, found {line!r}"[:800])
+        expect(len(found[file]), len(content), f"bytes of {file}")
+
+
+def killed(unbroken, files, seconds):
+    """Kills at random moments of a run, up to five to a database; then the run to its end."""
     random.seed(5)
-    for turn in range(10 if SOAK else 2):
-        path = os.path.join(scratch(), "lab.db")
-        with check(f"killed five times with SIGKILL it comes to the same ({turn + 1})"):
-            for _ in range(5):
+    kills, turn, most = 0, 0, 50 if SOAK else 6
+    while kills < most:
+        path, mine, turn = os.path.join(scratch(), "lab.db"), 0, turn + 1
+        with check(f"killed with SIGKILL it comes to the same rows and files (database {turn})"):
+            while mine < 5 and kills + mine < most:
                 process = index(path, *FLAGS, wait=False)
-                time.sleep(random.uniform(0.15, 1.1))
-                process.kill()
-                process.communicate()
+                try:
+                    process.communicate(timeout=random.uniform(0.05, 0.9 * seconds))
+                    break  # this time it was through before
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.communicate()
+                    mine += 1
             index(path, *FLAGS)
             expect_same(dashboards(path), unbroken)
+            expect_same_files(exported(path), files)
+        kills += max(mine, 1)
 
 
 def interrupted(unbroken):
@@ -324,9 +255,12 @@ def refused():
 refused()
 counted_again()
 reference = os.path.join(scratch(), "lab.db")
+started = time.monotonic()
 index(reference, *FLAGS)
+started = time.monotonic() - started
+exports = exported(reference)
 reference = dashboards(reference)
-killed(reference)
+killed(reference, exports, started)
 interrupted(reference)
 beside_a_server(reference)
 by_itself()

@@ -93,10 +93,10 @@ def copy_demo(leave_out=()):
     return folder
 
 
-def run(*arguments, stdin="", environment=None):
+def run(*arguments, stdin="", environment=None, seconds=SECONDS):
     """Runs a command to its end: (exit code, stdout, stderr)."""
     done = subprocess.run([DARKMATTER, *arguments], input=stdin.encode(), capture_output=True,
-                          timeout=SECONDS, env={**ENVIRONMENT, **(environment or {})}, check=False)
+                          timeout=seconds, env={**ENVIRONMENT, **(environment or {})}, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

@@ -33,10 +33,11 @@ static uint64_t physical_memory(void)
 }
 
 /* sqrt(D) in fp32 as Hugging Face has it in float32, or rounded to bf16 as in bfloat16. */
-static float embed_scale(const struct gemma_config *config, enum embed_scale kind)
+static float embed_scale(const struct gemma_config *config, const struct engine_options *o)
 {
     float scale = sqrtf((float)config->hidden_size);
-    if (kind == EMBED_SCALE_BF16) {
+    if (o->embed_scale == EMBED_SCALE_BF16 ||
+        (o->embed_scale == EMBED_SCALE_AUTO && o->precision == PRECISION_BF16)) {
         uint32_t bits;
         memcpy(&bits, &scale, sizeof bits);
         bits = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; /* to nearest, ties to even */
@@ -97,7 +98,8 @@ static struct hash model_identity(const struct engine *e)
     hash_add(&h, whole, sizeof whole);
     hash_add(&h, real, sizeof real);
     hash_add(&h, c->local, c->n_layers * sizeof c->local[0]);
-    hash_add(&h, "exact", 5);
+    const char *precision = precision_name(e->weights.precision);
+    hash_add(&h, precision, strlen(precision));
     return h;
 }
 
@@ -105,8 +107,8 @@ static int open_weights(struct engine *e, const struct engine_options *o, struct
 {
     int code = config_open(&e->config, e->folder.config, st);
     if (code == STATUS_OK) {
-        code = weights_open(&e->weights, &e->folder, &e->config,
-                            embed_scale(&e->config, o->embed_scale), st);
+        code = weights_open(&e->weights, &e->folder, &e->config, embed_scale(&e->config, o),
+                            o->precision, st);
     }
     if (code) {
         return code;
@@ -205,6 +207,11 @@ const struct catalogue *engine_catalogue(const struct engine *e)
 int engine_threads(const struct engine *e)
 {
     return threads_count(e->threads);
+}
+
+enum precision engine_precision(const struct engine *e)
+{
+    return e->weights.precision;
 }
 
 uint64_t engine_tokens_computed(const struct engine *e)

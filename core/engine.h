@@ -15,6 +15,7 @@
 #include "core/gemma/point.h"
 #include "core/gemma/sampler.h"
 #include "core/lens/edit.h"
+#include "core/math/precision.h"
 #include "core/sae/catalogue.h"
 
 #include <stdatomic.h>
@@ -36,9 +37,10 @@ struct engine_options {
     const char *model_id;           /* NULL: from the folder */
     const char *const *sae_folders; /* may be empty */
     size_t n_sae_folders;
-    int threads;                  /* 0: all processors */
-    uint64_t sae_memory;          /* budget in bytes for open SAEs; 0: a quarter of the memory */
-    enum embed_scale embed_scale; /* auto: fp32 square root in exact precision */
+    int threads;         /* 0: all processors */
+    uint64_t sae_memory; /* budget in bytes for open SAEs; 0: a quarter of the memory */
+    enum precision precision;
+    enum embed_scale embed_scale; /* auto: fp32 square root in exact precision, else bf16 */
     bool tokenizer_only;          /* open the tokenizer files and nothing else */
     /* Called with one line for the user (a warning, something left out); may be NULL. */
     void (*notice)(void *user, const char *line);
@@ -50,10 +52,11 @@ void engine_close(struct engine *engine); /* after every session; NULL is fine *
 
 const char *engine_model_id(const struct engine *engine);
 const struct gemma_config *engine_config(const struct engine *engine);
-struct hash
-engine_model_identity(const struct engine *engine); /* weights, scale, numerics version */
+struct hash engine_model_identity(
+    const struct engine *engine); /* weights, scale, precision, numerics version */
 const struct catalogue *engine_catalogue(const struct engine *engine);
 int engine_threads(const struct engine *engine);
+enum precision engine_precision(const struct engine *engine);
 
 /* --- tokens ---------------------------------------------------------------------------------- */
 

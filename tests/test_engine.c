@@ -258,6 +258,33 @@ static void rounds_the_embedding_s_scale_only_when_told(void)
     CHECK(!same(a, identity_of(NANO3, EMBED_SCALE_BF16)));
 }
 
+/* bf16 is another identity, so that values of both never mix; its scale is rounded unless fp32 is
+ * asked for. */
+static void precision_is_part_of_the_identity(void)
+{
+    struct hash h[2][3];
+    for (int precision = 0; precision < 2; precision++) {
+        for (int scale = 0; scale < 3; scale++) {
+            struct engine_options o = {.model = NANO3,
+                                       .threads = 1,
+                                       .precision = (enum precision)precision,
+                                       .embed_scale = (enum embed_scale)scale};
+            struct engine *e;
+            struct status st = {0};
+            REQUIRE_OK(engine_open(&e, &o, &st), st);
+            CHECK(engine_precision(e) == o.precision);
+            h[precision][scale] = engine_model_identity(e);
+            engine_close(e);
+        }
+    }
+    for (int scale = 0; scale < 3; scale++) {
+        CHECK(!same(h[PRECISION_EXACT][scale], h[PRECISION_BF16][scale]));
+    }
+    CHECK(same(h[PRECISION_EXACT][EMBED_SCALE_AUTO], h[PRECISION_EXACT][EMBED_SCALE_F32]));
+    CHECK(same(h[PRECISION_BF16][EMBED_SCALE_AUTO], h[PRECISION_BF16][EMBED_SCALE_BF16]));
+    CHECK(!same(h[PRECISION_BF16][EMBED_SCALE_AUTO], h[PRECISION_BF16][EMBED_SCALE_F32]));
+}
+
 static void a_source_s_identity_counts_the_model_and_the_sae(void)
 {
     struct engine *e[2];
@@ -373,6 +400,7 @@ static const struct test tests[] = {
     TEST(puts_bos_in_front_once),
     TEST(has_another_identity_when_any_tensor_changes),
     TEST(rounds_the_embedding_s_scale_only_when_told),
+    TEST(precision_is_part_of_the_identity),
     TEST(a_source_s_identity_counts_the_model_and_the_sae),
     TEST(refuses_vectors_of_features_that_are_not_there),
     TEST(fails_cleanly_wherever_memory_runs_out),

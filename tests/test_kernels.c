@@ -131,7 +131,7 @@ static void multiply(struct threads *threads, enum form form, const float *x, si
     if (form == COLUMNS) {
         kernel_matmul_columns(threads, x, rows, w, 0, w->shape[1], y, w->shape[1]);
     } else {
-        kernel_matmul_as(threads, form == ROWS ? KERNEL_EXACT : KERNEL_BF16, x, rows, w, y);
+        kernel_matmul_as(threads, form == ROWS ? PRECISION_EXACT : PRECISION_BF16, x, rows, w, y);
     }
 }
 
@@ -206,7 +206,7 @@ static void bf16_products_are_those_of_rounded_rows(void)
             struct weight w = make(dtypes_tested[i / 3], n, k, 1);
             struct weight x = make(DTYPE_F32, rows, k, 0);
             float *y = malloc(rows * n * sizeof *y);
-            kernel_matmul_as(threads, KERNEL_BF16, x.values, rows, &w.t, y);
+            kernel_matmul_as(threads, PRECISION_BF16, x.values, rows, &w.t, y);
             double worst = 0;
             for (size_t at = 0; at < rows * n; at++) {
                 double sum = 0;
@@ -363,7 +363,7 @@ static void geglu_is_gelu_of_the_gate_times_up(void)
     float *y = malloc(20 * n * sizeof *y), *u = malloc(20 * n * sizeof *u);
     for (size_t i = 0; i < 2; i++) {
         size_t all = counts[i] * n;
-        kernel_geglu(threads, KERNEL_EXACT, x.values, counts[i], &gate.t, &up.t, g, y);
+        kernel_geglu(threads, PRECISION_EXACT, x.values, counts[i], &gate.t, &up.t, g, y);
         kernel_matmul(threads, x.values, counts[i], &gate.t, want);
         kernel_matmul(threads, x.values, counts[i], &up.t, u);
         for (size_t j = 0; j < all; j++) {

@@ -19,7 +19,7 @@ static bool model_open(struct model *m, const char *name)
     bool ok = oracle_open(&m->o, name) &&
               model_folder_open(&m->folder, m->o.folder, NULL, &st) == 0 &&
               config_open(&m->config, m->folder.config, &st) == 0 &&
-              weights_open(&m->weights, &m->folder, &m->config, 1.0f, &st) == 0 &&
+              weights_open(&m->weights, &m->folder, &m->config, 1.0f, PRECISION_EXACT, &st) == 0 &&
               threads_create(&m->threads, 2, &st) == 0;
     if (!ok) {
         printf("    %s: %s\n", name, st.message);

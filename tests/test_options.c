@@ -36,6 +36,7 @@ static void serves_the_demo_on_this_machine_when_nothing_is_said(void)
     CHECK_STRING(o.db, "darkmatter.db");
     CHECK(o.port == 5002 && o.token_limit == 1024 && o.reply_limit == 256u << 20);
     CHECK(o.threads == 0 && o.sae_memory == 0 && o.embed_scale == EMBED_SCALE_AUTO);
+    CHECK(o.precision == PRECISION_EXACT);
     CHECK(!o.secret && !o.no_secret && !o.model_id && o.n_allow_hosts == 0);
     CHECK_STRING(o.model, "./demo");
     CHECK(o.n_saes == 1);
@@ -53,7 +54,7 @@ static void takes_every_flag_of_serve(void)
     REQUIRE_OK(parse(&o, &line,
                      "serve --model m --model-id id --saes a --saes=b --db d.db --host 0.0.0.0 "
                      "--port 0 --allow-host x.org --allow-host=y.org --no-secret --token-limit 7 "
-                     "--reply-limit 2k --sae-memory 4G --threads 3 --precision exact "
+                     "--reply-limit 2k --sae-memory 4G --threads 3 --precision bf16 "
                      "--embed-scale bf16 --share .",
                      &st),
                st);
@@ -73,7 +74,8 @@ static void takes_every_flag_of_serve(void)
     CHECK_STRING(e.model, "m");
     CHECK_STRING(e.model_id, "id");
     CHECK(e.n_sae_folders == 2 && e.threads == 3 && e.sae_memory == 4ull << 30);
-    CHECK(e.embed_scale == EMBED_SCALE_BF16 && !e.tokenizer_only);
+    CHECK(e.embed_scale == EMBED_SCALE_BF16 && e.precision == PRECISION_BF16);
+    CHECK(!e.tokenizer_only);
     CHECK_STRING(e.sae_folders[1], "b");
     options_free(&o);
 }
@@ -179,7 +181,7 @@ static void refuses_what_it_cannot_use(void)
         {"serve --reply-limit 99999999T", "99999999T"},
         {"serve --sae-memory G", "\"G\""},
         {"serve --no-secret=1", "takes no value"},
-        {"serve --precision bf16", "exact"},
+        {"serve --precision fp8", "\"exact\" or \"bf16\", found \"fp8\""},
         {"serve --embed-scale f16", "auto, bf16 or f32"},
         {"serve --share no/such/folder", "no/such/folder"},
         {"serve --share demo", "static/"},

@@ -17,7 +17,8 @@ static int open_all(struct opened *o, const char *path, struct status *st)
     *o = (struct opened){0};
     int code = model_folder_open(&o->folder, path, NULL, st);
     code = code ? code : config_open(&o->config, o->folder.config, st);
-    return code ? code : weights_open(&o->weights, &o->folder, &o->config, 2.5f, st);
+    return code ? code
+                : weights_open(&o->weights, &o->folder, &o->config, 2.5f, PRECISION_EXACT, st);
 }
 
 static void close_all(struct opened *o)
@@ -229,7 +230,8 @@ static void runs_out_of_memory_cleanly(void)
     weights_close(&o.weights);
     for (long i = 1; i <= 2; i++) {
         memory_fail_after(i);
-        CHECK(weights_open(&o.weights, &o.folder, &o.config, 1, &st) == STATUS_MEMORY);
+        CHECK(weights_open(&o.weights, &o.folder, &o.config, 1, PRECISION_EXACT, &st) ==
+              STATUS_MEMORY);
         memory_fail_after(0);
         CHECK(!o.weights.layers && !o.weights.gains);
     }

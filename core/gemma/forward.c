@@ -236,7 +236,7 @@ static int head(struct forward *f, size_t rows, struct status *st)
             if (reserve_logits(f, st)) {
                 return (int)st->code;
             }
-            kernel_matmul(f->threads, f->o, n, &w->unembedding, f->logits);
+            kernel_matmul_as(f->threads, w->precision, f->o, n, &w->unembedding, f->logits);
             kernel_softcap_all(f->threads, f->logits, n * V, c->final_softcap);
             for (size_t i = 0; i < n; i++) {
                 const struct sequence *of = &f->sequences[wanted[i].sequence];
@@ -279,6 +279,7 @@ static void layer(struct forward *f, size_t i, size_t N)
     const struct gemma_config *c = f->weights->config;
     const struct layer_weights *w = &f->weights->layers[i];
     struct threads *threads = f->threads;
+    const enum precision precision = f->weights->precision;
     const float eps = c->rms_norm_eps;
     const size_t D = c->hidden_size, F = c->intermediate_size, K = c->head_dim;
     const size_t H = c->n_heads, G = c->n_kv_heads;
@@ -289,9 +290,9 @@ static void layer(struct forward *f, size_t i, size_t N)
     offer(f, POINT_ATTN_IN, i, f->a, D);
 
     /* queries, keys, values; Gemma 3 norms each head's query and key */
-    kernel_matmul(threads, f->a, N, &w->q_proj, f->q);
-    kernel_matmul(threads, f->a, N, &w->k_proj, f->k);
-    kernel_matmul(threads, f->a, N, &w->v_proj, f->v);
+    kernel_matmul_as(threads, precision, f->a, N, &w->q_proj, f->q);
+    kernel_matmul_as(threads, precision, f->a, N, &w->k_proj, f->k);
+    kernel_matmul_as(threads, precision, f->a, N, &w->v_proj, f->v);
     if (w->q_gain) {
         kernel_rmsnorm(threads, f->q, N * H, K, w->q_gain, eps, f->q);
         kernel_rmsnorm(threads, f->k, N * G, K, w->k_gain, eps, f->k);
@@ -311,7 +312,7 @@ static void layer(struct forward *f, size_t i, size_t N)
     offer(f, POINT_Z, i, f->z, H * K);
 
     /* back to the stream's width, normed, added */
-    kernel_matmul(threads, f->z, N, &w->o_proj, f->o);
+    kernel_matmul_as(threads, precision, f->z, N, &w->o_proj, f->o);
     offer(f, POINT_ATTN_OUT_RAW, i, f->o, D);
     norm_and_add(f, POINT_ATTN_OUT, i, w->post_attention_gain, N);
     offer(f, POINT_RESID_MID, i, f->x, D);
@@ -326,11 +327,11 @@ static void layer(struct forward *f, size_t i, size_t N)
     offer(f, POINT_MLP_IN, i, f->a, D);
 
     /* neurons = gelu(gate) * up */
-    kernel_geglu(threads, KERNEL_EXACT, f->a, N, &w->gate_proj, &w->up_proj, f->gate, f->neurons);
+    kernel_geglu(threads, precision, f->a, N, &w->gate_proj, &w->up_proj, f->gate, f->neurons);
     offer(f, POINT_MLP_GATE, i, f->gate, F);
     offer(f, POINT_NEURONS, i, f->neurons, F);
 
-    kernel_matmul(threads, f->neurons, N, &w->down_proj, f->o);
+    kernel_matmul_as(threads, precision, f->neurons, N, &w->down_proj, f->o);
     offer(f, POINT_MLP_OUT_RAW, i, f->o, D);
     norm_and_add(f, POINT_MLP_OUT, i, w->post_feedforward_gain, N);
     offer(f, POINT_RESID_POST, i, f->x, D);

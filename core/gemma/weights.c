@@ -113,9 +113,10 @@ static int open_unembedding(struct opener *o)
 }
 
 int weights_open(struct weights *w, const struct model_folder *folder,
-                 const struct gemma_config *config, float embed_scale, struct status *st)
+                 const struct gemma_config *config, float embed_scale, enum precision precision,
+                 struct status *st)
 {
-    *w = (struct weights){.config = config, .embed_scale = embed_scale};
+    *w = (struct weights){.config = config, .embed_scale = embed_scale, .precision = precision};
     struct opener o = {.folder = folder, .prefix = prefixes[0], .weights = w, .st = st};
     for (size_t i = 0; i < N_PREFIXES; i++) {
         char name[64];

@@ -9,6 +9,7 @@
 #include "core/base/status.h"
 #include "core/formats/model_folder.h"
 #include "core/gemma/config.h"
+#include "core/math/precision.h"
 
 /* D hidden, H heads, G kv heads, K head size, F feed-forward, V vocabulary. Linear layers are
  * [out, in]; gains are fp32. */
@@ -33,6 +34,7 @@ struct weights {
     struct tensor unembedding;         /* [V, D], the same tensor where tied */
     float *final_gain;                 /* [D] */
     float embed_scale;                 /* what embeddings are multiplied by */
+    enum precision precision;          /* how rows are multiplied with the matrices */
     struct layer_weights *layers;      /* [L] */
     float *gains;                      /* [n_gains] owns every gain above */
     size_t n_gains;
@@ -41,7 +43,8 @@ struct weights {
 /* folder and config must outlive the weights. A tensor that is missing or has another shape is
  * STATUS_CORRUPT with file, tensor, expected, found. */
 int weights_open(struct weights *weights, const struct model_folder *folder,
-                 const struct gemma_config *config, float embed_scale, struct status *st);
+                 const struct gemma_config *config, float embed_scale, enum precision precision,
+                 struct status *st);
 void weights_close(struct weights *weights);
 
 /* Hash of every matrix's type, shape and samples of its contents, and of every gain. */

@@ -14,7 +14,7 @@ int lens_logits(const struct weights *w, struct threads *threads, const float *x
         return status_no_memory(st, rows * c->hidden_size * sizeof *normed);
     }
     kernel_rmsnorm(threads, x, rows, c->hidden_size, w->final_gain, c->rms_norm_eps, normed);
-    kernel_matmul(threads, normed, rows, &w->unembedding, logits);
+    kernel_matmul_as(threads, w->precision, normed, rows, &w->unembedding, logits);
     kernel_softcap_all(threads, logits, rows * c->vocab_size, c->final_softcap);
     memory_free(normed);
     return STATUS_OK;
@@ -32,7 +32,7 @@ int lens_vector_logits(const struct weights *w, struct threads *threads, const f
     if (final_gain) {
         kernel_multiply(scaled, w->final_gain, D, scaled);
     }
-    kernel_matmul(threads, scaled, 1, &w->unembedding, logits);
+    kernel_matmul_as(threads, w->precision, scaled, 1, &w->unembedding, logits);
     memory_free(scaled);
     return STATUS_OK;
 }

@@ -9,6 +9,7 @@
 
 #include "core/base/threads.h"
 #include "core/formats/tensor.h"
+#include "core/math/precision.h"
 
 #include <stddef.h>
 
@@ -16,19 +17,14 @@
 void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
                    float *y);
 
-/* KERNEL_EXACT: x as it is. KERNEL_BF16: every element of x is rounded to bf16 first (to nearest
- * even), the products are summed in fp32; weights that are not BF16 are used as they are. Where the
- * CPU multiplies bf16 itself the order of the sums is another one than elsewhere. */
-enum kernel_precision { KERNEL_EXACT, KERNEL_BF16 };
-
 /* kernel_matmul in the given precision. */
-void kernel_matmul_as(struct threads *threads, enum kernel_precision precision, const float *x,
+void kernel_matmul_as(struct threads *threads, enum precision precision, const float *x,
                       size_t rows, const struct tensor *w, float *y);
 
 /* gate [rows, n] = gelu_tanh(x Wg^T), neurons [rows, n] = gate * (x Wu^T); Wg and Wu [n, k].
  * gelu_tanh(g) = 0.5 g (1 + tanh(sqrt(2/pi) (g + 0.044715 g^3))) */
-void kernel_geglu(struct threads *threads, enum kernel_precision precision, const float *x,
-                  size_t rows, const struct tensor *w_gate, const struct tensor *w_up, float *gate,
+void kernel_geglu(struct threads *threads, enum precision precision, const float *x, size_t rows,
+                  const struct tensor *w_gate, const struct tensor *w_up, float *gate,
                   float *neurons);
 
 /* y [rows, cols] = x [rows, k] W[:, first .. first+cols-1], W [k, n] as SAEs store W_enc.

@@ -187,7 +187,7 @@ static void matmul_run(struct multiplication *m)
     threads_run(m->threads, (n + m->part - 1) / m->part, matmul_part, m);
 }
 
-void kernel_matmul_as(struct threads *threads, enum kernel_precision precision, const float *x,
+void kernel_matmul_as(struct threads *threads, enum precision precision, const float *x,
                       size_t rows, const struct tensor *w, float *y)
 {
     struct multiplication m = {.threads = threads,
@@ -198,18 +198,18 @@ void kernel_matmul_as(struct threads *threads, enum kernel_precision precision, 
                                .w = w,
                                .y = y,
                                .ldy = w->shape[0],
-                               .rounded = precision == KERNEL_BF16};
+                               .rounded = precision == PRECISION_BF16};
     matmul_run(&m);
 }
 
 void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
                    float *y)
 {
-    kernel_matmul_as(threads, KERNEL_EXACT, x, rows, w, y);
+    kernel_matmul_as(threads, PRECISION_EXACT, x, rows, w, y);
 }
 
-void kernel_geglu(struct threads *threads, enum kernel_precision precision, const float *x,
-                  size_t rows, const struct tensor *w_gate, const struct tensor *w_up, float *gate,
+void kernel_geglu(struct threads *threads, enum precision precision, const float *x, size_t rows,
+                  const struct tensor *w_gate, const struct tensor *w_up, float *gate,
                   float *neurons)
 {
     struct multiplication m = {.threads = threads,
@@ -222,7 +222,7 @@ void kernel_geglu(struct threads *threads, enum kernel_precision precision, cons
                                .y = gate,
                                .y_up = neurons,
                                .ldy = w_gate->shape[0],
-                               .rounded = precision == KERNEL_BF16};
+                               .rounded = precision == PRECISION_BF16};
     matmul_run(&m);
 }
 

@@ -61,8 +61,8 @@ static const struct flag {
      SERVE | INDEX, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
     {"--threads", "N", "compute threads (all processors)", SERVE | INDEX, NUMBER,
      offsetof(struct options, threads), 1, 256},
-    {"--precision", "exact", "exact: fp32 activations (bf16 comes later)", SERVE | INDEX, PRECISION,
-     0, 0, 0},
+    {"--precision", "KIND", "exact, or bf16: rows are rounded before products, faster (exact)",
+     SERVE | INDEX, PRECISION, offsetof(struct options, precision), 0, 0},
     {"--embed-scale", "KIND", "auto, f32 or bf16: rounding of sqrt(hidden size) (auto)",
      SERVE | INDEX, SCALE, offsetof(struct options, embed_scale), 0, 0},
     {"--no-auto-index", NULL, "do not index the demo's corpus on first start", SERVE, FLAG,
@@ -219,12 +219,12 @@ static int store_value(struct options *o, const struct flag *f, const char *valu
         *(bool *)(void *)field = true;
         return STATUS_OK;
     case PRECISION:
-        if (strcmp(value, "exact") == 0) {
+        o->precision = strcmp(value, "bf16") == 0 ? PRECISION_BF16 : PRECISION_EXACT;
+        if (strcmp(value, precision_name(o->precision)) == 0) {
             return STATUS_OK;
         }
         return status_set(st, STATUS_INVALID,
-                          "--precision: expected \"exact\", found \"%s\" (bf16 is not there yet)",
-                          value);
+                          "--precision: expected \"exact\" or \"bf16\", found \"%s\"", value);
     case SCALE:
         break;
     }
@@ -361,5 +361,6 @@ struct engine_options options_engine(const struct options *o)
                                    .n_sae_folders = o->n_saes,
                                    .threads = o->threads,
                                    .sae_memory = o->sae_memory,
+                                   .precision = o->precision,
                                    .embed_scale = o->embed_scale};
 }

@@ -30,6 +30,7 @@ struct options {
     size_t token_limit;
     uint64_t reply_limit;
     uint64_t sae_memory;
+    enum precision precision;
     enum embed_scale embed_scale;
     bool no_special; /* tokenize */
     bool is_demo;    /* neither --model nor --saes was given */

@@ -154,7 +154,7 @@ enum http_next capabilities(struct exchange *x)
     emit_key(&w, "device");
     emit_string(&w, "cpu");
     emit_key(&w, "precision");
-    emit_string(&w, "exact");
+    emit_string(&w, precision_name(engine_precision(app->engine)));
     reply_int(&w, "num_layers", (long long)config->n_layers);
     reply_int(&w, "hidden_size", (long long)config->hidden_size);
     reply_int(&w, "vocab_size", (long long)config->vocab_size);

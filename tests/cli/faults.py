@@ -43,8 +43,8 @@ def command_line():
             flags=["--token-limit"])
     refused("a port out of range is a matter of usage", 2, "--port", "0..65535", "70000",
             flags=["--port", "70000"])
-    refused("--precision bf16 is refused", 2, "--precision", "bf16", "not there yet",
-            flags=["--precision", "bf16"])
+    refused("an unknown precision is a matter of usage", 2, "--precision", "exact", "bf16", "fp8",
+            flags=["--precision", "fp8"])
     refused("--saes without --model is refused", 2, "--saes needs --model",
             flags=["--saes", os.path.join(DEMO, "saes")])
     refused("a --share folder without the site is refused", 2, "/nowhere", "static/",

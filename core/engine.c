@@ -373,6 +373,12 @@ size_t engine_stop_ids(const struct engine *e, bool chat, int32_t ids[ENGINE_STO
 int engine_source_identity(struct engine *e, const char *source, struct hash *identity,
                            struct status *st)
 {
+    const struct sae_source *s = catalogue_find(&e->catalogue, source);
+    if (s && s->is_neurons) { /* the model's own: what it is and which point, nothing else */
+        *identity = e->identity;
+        hash_add(identity, s->hook_name, strlen(s->hook_name));
+        return STATUS_OK;
+    }
     struct hash of_sae;
     int code = pool_identity(e->pool, source, &of_sae, st);
     if (code == STATUS_OK) {
@@ -382,9 +388,8 @@ int engine_source_identity(struct engine *e, const char *source, struct hash *id
     return code;
 }
 
-/* A row of W_dec or a column of W_enc. */
-static int feature_vector(struct engine *e, const char *source, size_t index, bool encoder,
-                          float **vector, size_t *n, struct status *st)
+int engine_encoder_vector(struct engine *e, const char *source, size_t index, float **vector,
+                          size_t *n, struct status *st)
 {
     *vector = NULL;
     struct sae *sae;
@@ -393,54 +398,20 @@ static int feature_vector(struct engine *e, const char *source, size_t index, bo
         return code;
     }
     const struct sae_source *s = sae_source(sae);
-    *n = encoder ? s->d_in : s->d_out;
+    *n = s->d_in;
     float *out = memory_alloc(*n, sizeof *out);
     if (index >= s->d_sae) {
         code = status_set(st, STATUS_INVALID, "index: expected 0..%zu for source %s, found %zu",
                           s->d_sae - 1, s->name, index);
-    } else if (!out) {
-        code = status_no_memory(st, *n * sizeof *out);
     } else {
-        code = encoder ? sae_encoder_column(sae, index, out, st)
-                       : sae_decoder_row(sae, index, out, st);
+        code =
+            out ? sae_encoder_column(sae, index, out, st) : status_no_memory(st, *n * sizeof *out);
     }
     pool_release(e->pool, sae);
     if (code) {
         memory_free(out);
-    } else {
-        *vector = out;
-    }
-    return code;
-}
-
-int engine_encoder_vector(struct engine *e, const char *source, size_t index, float **vector,
-                          size_t *n, struct status *st)
-{
-    return feature_vector(e, source, index, true, vector, n, st);
-}
-
-int engine_decoder_vector(struct engine *e, const char *source, size_t index, float **vector,
-                          size_t *n, struct status *st)
-{
-    return feature_vector(e, source, index, false, vector, n, st);
-}
-
-int engine_nearest(struct engine *e, const char *source, const float *vector, size_t n_vector,
-                   size_t n, uint32_t *index, float *cosine, size_t *found, struct status *st)
-{
-    struct sae *sae;
-    int code = pool_acquire(e->pool, source, &sae, st);
-    if (code) {
         return code;
     }
-    const struct sae_source *s = sae_source(sae);
-    if (n_vector != s->d_out) {
-        code =
-            status_set(st, STATUS_INVALID, "vector: expected %zu numbers for source %s, found %zu",
-                       s->d_out, s->name, n_vector);
-    } else {
-        code = sae_nearest(sae, e->threads, vector, n, index, cosine, found, st);
-    }
-    pool_release(e->pool, sae);
-    return code;
+    *vector = out;
+    return STATUS_OK;
 }

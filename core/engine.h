@@ -100,7 +100,7 @@ size_t engine_stop_ids(const struct engine *engine, bool chat, int32_t ids[ENGIN
 
 enum read_kind {
     READ_POINT,    /* a point of the forward pass */
-    READ_FEATURES, /* a source's active features, every position, as sparse rows */
+    READ_FEATURES, /* a source's active features, every position, as sparse rows; of neurons all */
     READ_INPUT,    /* what the source encodes          [P, d_in]  */
     READ_PRE,      /* before the activation function   [P, d_sae] */
     READ_ACTS,     /* activations, dense               [P, d_sae] */
@@ -118,7 +118,9 @@ struct engine_read {
     const int32_t *positions; /* [n_positions], each in 0..n_ids-1; NULL: all. Ignored by loss and
                                  features. Rows come in this order. */
     size_t n_positions;
-    size_t top; /* POINT_LOGITS: 0 = whole rows, else the n best as top_ids, data, top_probs */
+    bool only_one;  /* READ_FEATURES of neurons: this entry alone, not all of the row */
+    uint32_t entry; /* ... */
+    size_t top;     /* POINT_LOGITS: 0 = whole rows, else the n best as top_ids, data, top_probs */
 
     float *data;      /* row-major; of top logits [P, top] */
     int n_dims;       /* [P, width]; [H, P, T] for scores and pattern; [P, heads, K] for q, k, v; */

@@ -50,7 +50,15 @@ static int check_sources(const struct engine *e, const struct generation_options
                          struct status *st)
 {
     for (size_t i = 0; i < o->n_sources; i++) {
-        if (!catalogue_find(&e->catalogue, o->sources[i])) {
+        const struct sae_source *s = catalogue_find(&e->catalogue, o->sources[i]);
+        if (s && s->is_neurons) {
+            return status_set(
+                st, STATUS_INVALID,
+                "sources[%zu]: \"%.120s\" is the model's own neurons, which are active "
+                "on every token; expected an SAE",
+                i, s->name);
+        }
+        if (!s) {
             return status_set(st, STATUS_NOT_FOUND,
                               "sources[%zu]: there is no source \"%.120s\"; GET /v1/capabilities "
                               "lists those there are",

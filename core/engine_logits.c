@@ -61,12 +61,13 @@ struct scratch {
     float *logits;   /* [rows, V] */
 };
 
-static int run_block(struct engine *e, const struct sae *sae, const struct scratch *s, size_t first,
-                     size_t rows, struct engine_logits *out, struct status *st)
+static int run_block(const struct decoder *d, const struct scratch *s, size_t first, size_t rows,
+                     struct engine_logits *out, struct status *st)
 {
-    const struct sae_source *source = sae_source(sae);
+    const struct engine *e = d->engine;
+    const struct sae_source *source = d->source;
     for (size_t i = 0; i < rows; i++) {
-        int code = sae_decoder_row(sae, first + i, s->decoder + i * source->d_out, st);
+        int code = engine_decoder_row(d, first + i, s->decoder + i * source->d_out, st);
         if (code) {
             return code;
         }
@@ -81,10 +82,11 @@ static int run_block(struct engine *e, const struct sae *sae, const struct scrat
     return STATUS_OK;
 }
 
-static int run_blocks(struct engine *e, const struct sae *sae, size_t first, size_t n,
-                      struct engine_logits *out, const atomic_bool *cancel, struct status *st)
+static int run_blocks(const struct decoder *d, size_t first, size_t n, struct engine_logits *out,
+                      const atomic_bool *cancel, struct status *st)
 {
-    const struct sae_source *source = sae_source(sae);
+    const struct engine *e = d->engine;
+    const struct sae_source *source = d->source;
     size_t V = e->config.vocab_size, D = e->config.hidden_size;
     size_t rows = block_rows(V);
     bool through_heads = source->output == POINT_Z;
@@ -99,7 +101,7 @@ static int run_blocks(struct engine *e, const struct sae *sae, size_t first, siz
         if (cancel && atomic_load(cancel)) {
             code = status_set(st, STATUS_CANCELLED, "the features' logits were not finished");
         } else {
-            code = run_block(e, sae, &s, first + at, n - at < rows ? n - at : rows, out + at, st);
+            code = run_block(d, &s, first + at, n - at < rows ? n - at : rows, out + at, st);
         }
     }
     memory_free(through_heads ? s.residual : NULL);
@@ -112,13 +114,13 @@ int engine_feature_logits(struct engine *e, const char *source, size_t first, si
                           struct engine_logits *out, bool *known, const atomic_bool *cancel,
                           struct status *st)
 {
-    struct sae *sae;
+    struct decoder d;
     *known = false;
-    int code = pool_acquire(e->pool, source, &sae, st);
+    int code = engine_decoder_open(&d, e, source, st);
     if (code) {
         return code;
     }
-    const struct sae_source *s = sae_source(sae);
+    const struct sae_source *s = d.source;
     enum point to = s->output;
     bool leads = to == POINT_Z || to == POINT_RESID_PRE || to == POINT_RESID_MID ||
                  to == POINT_RESID_POST || to == POINT_ATTN_OUT || to == POINT_MLP_OUT;
@@ -127,9 +129,9 @@ int engine_feature_logits(struct engine *e, const char *source, size_t first, si
                           "features: expected less than %zu for source %s, found %zu and %zu more",
                           s->d_sae, s->name, first, n);
     } else if (leads && e->config.vocab_size >= ENGINE_LOGITS) {
-        code = run_blocks(e, sae, first, n, out, cancel, st);
+        code = run_blocks(&d, first, n, out, cancel, st);
         *known = code == STATUS_OK;
     }
-    pool_release(e->pool, sae);
+    engine_decoder_close(&d);
     return code;
 }

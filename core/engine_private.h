@@ -1,4 +1,4 @@
-/* What engine.c and engine_trace.c share. */
+/* What the engine_*.c files share. */
 #ifndef DM_ENGINE_PRIVATE_H
 #define DM_ENGINE_PRIVATE_H
 
@@ -31,5 +31,18 @@ struct session {
 /* Checks the prompt's ids and reads, and gives every read its shape and its zeroed memory. */
 int engine_prepare_prompt(const struct engine *engine, struct engine_prompt *prompt,
                           struct status *st);
+
+/* The decoder of a source, an SAE's or the neurons'. */
+struct decoder {
+    struct engine *engine;
+    const struct sae_source *source;
+    struct sae *sae; /* NULL: neurons */
+};
+
+int engine_decoder_open(struct decoder *d, struct engine *e, const char *name, struct status *st);
+void engine_decoder_close(struct decoder *d); /* after a successful open */
+
+/* Row j < d_sae -> out [d_out]. */
+int engine_decoder_row(const struct decoder *d, size_t j, float *out, struct status *st);
 
 #endif

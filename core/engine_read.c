@@ -64,6 +64,17 @@ static int check_read(const struct engine *e, const struct engine_prompt *p, str
             st, STATUS_NOT_FOUND,
             "source \"%.120s\" is not here; GET /v1/capabilities lists those that are", r->source);
     }
+    if (s->is_neurons && (r->kind == READ_PRE || r->kind == READ_RECON || r->kind == READ_ERROR)) {
+        return status_set(
+            st, STATUS_INVALID,
+            "%s: the model's own neurons have no encoder and no reconstruction; their "
+            "values are %s.%d",
+            s->name, point_name(s->input), s->layer);
+    }
+    if (s->is_neurons && r->only_one && r->entry >= s->d_sae) {
+        return status_set(st, STATUS_INVALID, "index: expected 0..%zu for source %s, found %u",
+                          s->d_sae - 1, s->name, (unsigned)r->entry);
+    }
     r->n_dims = 2;
     r->shape[0] = rows;
     r->shape[1] = r->kind == READ_INPUT                            ? s->d_in

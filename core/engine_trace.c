@@ -275,9 +275,54 @@ static int give_slot(struct trace *t, const struct sae *sae, const struct source
     return code;
 }
 
+/* Neurons: the values are those of the point; as features, every one of them. */
+static int give_neurons(const struct source_run *run, const struct slot *slot,
+                        struct engine_read *r, const uint32_t *all, struct status *st)
+{
+    size_t d = run->source->d_sae;
+    if (r->kind != READ_FEATURES) {
+        for (size_t i = 0; i < r->shape[0]; i++) {
+            memcpy(r->data + i * d, run->x + run_row(slot, r, i) * d, d * sizeof *r->data);
+        }
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < slot->n_rows; i++) {
+        const float *row = run->x + (slot->first + i) * d;
+        if (r->only_one) {
+            sparse_append(&r->features, &r->entry, row + r->entry, 1);
+        } else {
+            sparse_append(&r->features, all, row, d);
+        }
+    }
+    return r->features.failed ? status_no_memory(st, slot->n_rows * d * sizeof(float)) : STATUS_OK;
+}
+
+static int give_all_neurons(struct trace *t, const struct source_run *run, struct status *st)
+{
+    size_t d = run->source->d_sae;
+    uint32_t *all = memory_alloc(d, sizeof *all);
+    int code = all ? STATUS_OK : status_no_memory(st, d * sizeof *all);
+    for (size_t i = 0; all && i < d; i++) {
+        all[i] = (uint32_t)i;
+    }
+    for (size_t i = 0; i < run->n_slots; i++) {
+        struct engine_prompt *p = &t->prompts[run->slots[i].prompt];
+        for (size_t k = 0; k < p->n_reads && code == STATUS_OK; k++) {
+            if (reads_source(&p->reads[k], run)) {
+                code = give_neurons(run, &run->slots[i], &p->reads[k], all, st);
+            }
+        }
+    }
+    memory_free(all);
+    return code;
+}
+
 static int encode_run(struct trace *t, struct source_run *run, struct status *st)
 {
     struct engine *e = t->engine;
+    if (run->source->is_neurons) {
+        return give_all_neurons(t, run, st);
+    }
     struct sae *sae;
     int code = pool_acquire(e->pool, run->source->name, &sae, st);
     if (code) {

@@ -82,7 +82,7 @@ static void tells_the_truth_about_what_is_served(void)
                      {"trace", true},
                      {"dfa", false},
                      {"lens_jacobian", false},
-                     {"neurons", false}};
+                     {"neurons", true}};
     struct v1 v;
     REQUIRE(v1_open(&v, V1_DEMO));
     struct v1_answer a = get(&v, "/v1/capabilities");
@@ -98,6 +98,26 @@ static void tells_the_truth_about_what_is_served(void)
     CHECK(cJSON_IsTrue(v1_at(a.json, "endpoints.tokenize")));
     CHECK(cJSON_IsFalse(v1_at(a.json, "endpoints.trace")));
     v1_free(&a);
+    v1_close(&v);
+}
+
+/* Two names a layer would fill the lists of clients that show every source. */
+static void lists_neurons_only_where_asked(void)
+{
+    struct v1 v;
+    REQUIRE(v1_open(&v, V1_DEMO));
+    struct v1_answer a = get(&v, "/v1/capabilities"), b = get(&v, "/v1/capabilities?neurons=true");
+    CHECK(v1_size(a.json, "sources") == 4 && v1_size(a.json, "neuron_sets") == 2);
+    CHECK_STRING(v1_string(a.json, "neuron_sets.0.name"), "{layer}");
+    CHECK(v1_number(a.json, "neuron_sets.0.d_sae") == 1024);
+    CHECK_STRING(v1_string(a.json, "neuron_sets.1.source_set"), "mlp_out");
+    CHECK(v1_size(b.json, "sources") == 14 && v1_size(b.json, "source_details") == 14);
+    CHECK(v1_size(b.json, "sae_sets") == 5);
+    CHECK(detail(a.json, "3") == NULL);
+    CHECK_STRING(v1_string(detail(b.json, "3"), "hook_name"), "blocks.3.mlp.hook_post");
+    CHECK_STRING(v1_string(detail(b.json, "3-mlp_out"), "architecture"), "none");
+    v1_free(&a);
+    v1_free(&b);
     v1_close(&v);
 }
 
@@ -153,9 +173,8 @@ static void names_what_was_left_out_and_why(void)
 }
 
 static const struct test tests[] = {
-    TEST(lists_every_source_with_its_traits),
-    TEST(tells_the_truth_about_what_is_served),
-    TEST(says_the_model_s_sizes_and_the_limits),
+    TEST(lists_every_source_with_its_traits), TEST(tells_the_truth_about_what_is_served),
+    TEST(lists_neurons_only_where_asked),     TEST(says_the_model_s_sizes_and_the_limits),
     TEST(names_what_was_left_out_and_why),
 };
 

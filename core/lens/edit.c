@@ -129,6 +129,14 @@ int edits_check(const struct edit *list, size_t n, const struct gemma_config *co
                               "/v1/capabilities lists those there are",
                               i, list[i].source);
         }
+        if (s && s->is_neurons) {
+            return status_set(
+                st, STATUS_INVALID,
+                "edits[%zu].source: \"%.120s\" is the model's own neurons; edit the "
+                "point itself: {\"type\": \"set\", \"point\": \"%s.%d\", \"dim\": ..., "
+                "\"value\": ...}",
+                i, s->name, point_name(s->input), s->layer);
+        }
         code = check(&list[i], i, s, config, st);
     }
     return code;

@@ -16,7 +16,7 @@
 
 const char *sae_architecture_name(enum sae_architecture architecture)
 {
-    static const char *const names[] = {"standard", "jumprelu", "topk", "gated"};
+    static const char *const names[] = {"standard", "jumprelu", "topk", "gated", "none"};
     return names[architecture];
 }
 
@@ -291,6 +291,9 @@ int catalogue_scan(struct catalogue *catalogue, const char *const *folders, size
     if (!code) {
         code = deliver(&builder, catalogue, st);
     }
+    if (!code) {
+        code = catalogue_add_neurons(catalogue, config, st);
+    }
     for (size_t i = 0; i < builder.n_entries; i++) {
         catalogue_entry_free(&builder.entries[i]);
     }
@@ -311,21 +314,44 @@ const struct sae_source *catalogue_find(const struct catalogue *catalogue, const
             return &catalogue->sources[i];
         }
     }
+    for (size_t i = 0; i < catalogue->n_neurons; i++) {
+        if (strcmp(catalogue->neurons[i].name, name) == 0) {
+            return &catalogue->neurons[i];
+        }
+    }
     return NULL;
+}
+
+size_t catalogue_number(const struct catalogue *catalogue, const struct sae_source *source)
+{
+    return source->is_neurons ? catalogue->n_sources + (size_t)(source - catalogue->neurons)
+                              : (size_t)(source - catalogue->sources);
+}
+
+const struct sae_source *catalogue_at(const struct catalogue *catalogue, size_t number)
+{
+    return number < catalogue->n_sources ? &catalogue->sources[number]
+                                         : &catalogue->neurons[number - catalogue->n_sources];
+}
+
+static void free_sources(struct sae_source *sources, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        memory_free(sources[i].name);
+        memory_free(sources[i].source_set);
+        memory_free(sources[i].path);
+    }
+    memory_free(sources);
 }
 
 void catalogue_free(struct catalogue *catalogue)
 {
-    for (size_t i = 0; i < catalogue->n_sources; i++) {
-        memory_free(catalogue->sources[i].name);
-        memory_free(catalogue->sources[i].source_set);
-        memory_free(catalogue->sources[i].path);
-    }
+    free_sources(catalogue->sources, catalogue->n_sources);
+    free_sources(catalogue->neurons, catalogue->n_neurons);
     for (size_t i = 0; i < catalogue->n_refusals; i++) {
         memory_free(catalogue->refusals[i].path);
         memory_free(catalogue->refusals[i].reason);
     }
-    memory_free(catalogue->sources);
     memory_free(catalogue->refusals);
     *catalogue = (struct catalogue){0};
 }

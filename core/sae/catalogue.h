@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 enum sae_format { SAE_FORMAT_SCOPE, SAE_FORMAT_SCOPE2, SAE_FORMAT_SAELENS };
-enum sae_architecture { SAE_STANDARD, SAE_JUMPRELU, SAE_TOPK, SAE_GATED };
+enum sae_architecture { SAE_STANDARD, SAE_JUMPRELU, SAE_TOPK, SAE_GATED, SAE_NONE };
 
 /* One source: a dictionary that can be opened. Strings are owned by the catalogue. */
 struct sae_source {
@@ -30,6 +30,7 @@ struct sae_source {
     enum point input;  /* the point it encodes */
     enum point output; /* the point it reconstructs: the input, but mlp_out for transcoders */
     bool is_transcoder;
+    bool is_neurons; /* no SAE: the columns of `input` themselves, see catalogue_neurons.c */
     size_t d_in, d_out, d_sae;
     char l0[24];        /* "71", "medium", "" where unknown */
     uint64_t bytes;     /* of its tensors on disk */
@@ -47,15 +48,25 @@ struct catalogue {
     size_t n_sources;
     struct sae_refusal *refusals; /* by path */
     size_t n_refusals;
+    /* What needs no file: the model's own neurons, two sources a layer, in the order of layers.
+     * They are found by name and stand in no list of SAEs. */
+    struct sae_source *neurons;
+    size_t n_neurons;
 };
 
 /* Scans the folders. A folder that does not exist is an error; one that holds nothing is not. */
 int catalogue_scan(struct catalogue *catalogue, const char *const *folders, size_t n_folders,
                    const struct gemma_config *config, struct status *st);
 
+/* An SAE, or neurons. */
 const struct sae_source *catalogue_find(const struct catalogue *catalogue, const char *name);
+
+/* A number of its own for every source, neurons too: 0 .. n_sources + n_neurons - 1. */
+size_t catalogue_number(const struct catalogue *catalogue, const struct sae_source *source);
+const struct sae_source *catalogue_at(const struct catalogue *catalogue, size_t number);
+
 void catalogue_free(struct catalogue *catalogue);
 
-const char *sae_architecture_name(enum sae_architecture architecture); /* "jumprelu" ... */
+const char *sae_architecture_name(enum sae_architecture architecture); /* "jumprelu", "none" ... */
 
 #endif

@@ -1,6 +1,6 @@
 /* Between the parts of the catalogue: catalogue.c walks folders (catalogue_folder.c lists them),
  * catalogue_path.c reads what a path says, catalogue_read.c turns one folder into an entry,
- * catalogue_name.c gives out the names. */
+ * catalogue_name.c gives out the names; catalogue_neurons.c adds what needs no file. */
 #ifndef DM_SAE_CATALOGUE_PRIVATE_H
 #define DM_SAE_CATALOGUE_PRIVATE_H
 
@@ -87,5 +87,8 @@ void catalogue_entry_free(struct catalogue_entry *entry);
 
 /* Names every entry; those whose name is taken become refusals. */
 int catalogue_name_all(struct catalogue_builder *builder, struct status *st);
+
+int catalogue_add_neurons(struct catalogue *catalogue, const struct gemma_config *config,
+                          struct status *st);
 
 #endif

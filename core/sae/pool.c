@@ -86,6 +86,13 @@ static int acquire(struct pool *pool, const char *name, struct entry **out, stru
             st, STATUS_NOT_FOUND,
             "source \"%.120s\" is not here; GET /v1/capabilities lists those that are", name);
     }
+    if (source->is_neurons) {
+        return status_set(
+            st, STATUS_INVALID,
+            "source \"%.120s\" is the model's own %s.%d, not an SAE: it has no encoder "
+            "and no reconstruction",
+            name, point_name(source->input), source->layer);
+    }
     struct entry *e = &pool->entries[source - pool->catalogue->sources];
     int code = e->sae ? STATUS_OK : open_entry(pool, e, source, st);
     if (code == STATUS_OK) {
@@ -128,7 +135,8 @@ int pool_identity(struct pool *pool, const char *name, struct hash *identity, st
 {
     pthread_mutex_lock(&pool->lock);
     const struct sae_source *source = catalogue_find(pool->catalogue, name);
-    struct entry *e = source ? &pool->entries[source - pool->catalogue->sources] : NULL;
+    bool is_sae = source && !source->is_neurons; /* acquire says what is wrong */
+    struct entry *e = is_sae ? &pool->entries[source - pool->catalogue->sources] : NULL;
     int code = STATUS_OK;
     if (!e || !e->has_identity) {
         code = acquire(pool, name, &e, st);

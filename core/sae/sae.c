@@ -2,12 +2,11 @@
 
 #include "core/base/memory.h"
 #include "core/math/kernels.h"
+#include "core/sae/nearest.h"
 #include "core/sae/sae_private.h"
 
 #include <math.h>
 #include <string.h>
-
-#define NEAREST_ROWS 512 /* decoder rows to one part of the work */
 
 const struct sae_source *sae_source(const struct sae *sae)
 {
@@ -168,77 +167,24 @@ int sae_encoder_column(const struct sae *sae, size_t index, float *out, struct s
     return STATUS_OK;
 }
 
+static void read_row(const void *matrix, size_t j, float *out)
+{
+    const struct sae *sae = matrix;
+    tensor_widen(&sae->w_dec, j * sae->source->d_out, sae->source->d_out, out);
+}
+
 int sae_decoder_row(const struct sae *sae, size_t index, float *out, struct status *st)
 {
     if (check_index(sae, index, st)) {
         return (int)st->code;
     }
-    tensor_widen(&sae->w_dec, index * sae->source->d_out, sae->source->d_out, out);
+    read_row(sae, index, out);
     return STATUS_OK;
-}
-
-struct search {
-    const struct sae *sae;
-    const float *vector;
-    float norm;     /* of vector */
-    float *scratch; /* [workers, d_out] */
-    float *cosine;  /* [d_sae], NaN where there is none */
-};
-
-static void compare_rows(void *argument, size_t part, int worker)
-{
-    struct search *s = argument;
-    size_t d = s->sae->source->d_out, d_sae = s->sae->source->d_sae;
-    float *row = s->scratch + (size_t)worker * d;
-    size_t last = (part + 1) * NEAREST_ROWS < d_sae ? (part + 1) * NEAREST_ROWS : d_sae;
-    for (size_t j = part * NEAREST_ROWS; j < last; j++) {
-        tensor_widen(&s->sae->w_dec, j * d, d, row);
-        float norm = sqrtf(kernel_dot(row, row, d));
-        float cosine = kernel_dot(row, s->vector, d) / norm / s->norm;
-        s->cosine[j] = norm > 0.0f && isfinite(cosine) ? cosine : NAN;
-    }
-}
-
-/* Inserts into a list that falls; an equal value goes behind those that are there. */
-static void keep(uint32_t j, float value, size_t n, uint32_t *index, float *cosine, size_t *found)
-{
-    if (*found == n && !(n > 0 && value > cosine[n - 1])) {
-        return;
-    }
-    size_t at = *found < n ? (*found)++ : n - 1;
-    for (; at > 0 && cosine[at - 1] < value; at--) {
-        cosine[at] = cosine[at - 1];
-        index[at] = index[at - 1];
-    }
-    cosine[at] = value;
-    index[at] = j;
 }
 
 int sae_nearest(const struct sae *sae, struct threads *threads, const float *vector, size_t n,
                 uint32_t *index, float *cosine, size_t *found, struct status *st)
 {
-    size_t d_out = sae->source->d_out, d_sae = sae->source->d_sae;
-    struct search s = {.sae = sae, .vector = vector};
-    int code = STATUS_OK;
-    *found = 0;
-    s.norm = sqrtf(kernel_dot(vector, vector, d_out));
-    if (!(s.norm > 0.0f) || !isfinite(s.norm)) {
-        return STATUS_OK;
-    }
-    s.scratch = memory_aligned((size_t)threads_count(threads) * d_out, sizeof *s.scratch);
-    s.cosine = memory_aligned(d_sae, sizeof *s.cosine);
-    if (!s.scratch || !s.cosine) {
-        code = status_no_memory(st, d_sae * sizeof *s.cosine);
-        goto done;
-    }
-    threads_run(threads, (d_sae + NEAREST_ROWS - 1) / NEAREST_ROWS, compare_rows, &s);
-    for (size_t j = 0; j < d_sae; j++) {
-        if (!isnan(s.cosine[j])) {
-            keep((uint32_t)j, s.cosine[j], n, index, cosine, found);
-        }
-    }
-done:
-    memory_free(s.scratch);
-    memory_free(s.cosine);
-    return code;
+    return nearest_find(threads, read_row, sae, sae->source->d_sae, sae->source->d_out, vector, n,
+                        index, cosine, found, st);
 }

@@ -115,6 +115,8 @@ static void scan_row(void *argument, size_t r, int worker)
                 push_best(a, sae->config.k, (uint32_t)j, value);
             }
             break;
+        case SAE_NONE: /* neurons are no SAE and never opened as one */
+            break;
         case SAE_GATED: {
             /* (x W) exp(r_mag) + b_mag: x (W exp(r_mag)) from the gate's own product */
             float magnitude = value * sae->mag_scale[j] + sae->b_mag[j];

@@ -122,6 +122,8 @@ static void read_feature(struct features *f, const struct app *app)
         status_no_memory(&f->fields.st, sizeof *one);
     } else {
         features_add(f, one->source);
+        f->only_one = true;
+        f->entry = one->index;
     }
 }
 
@@ -188,7 +190,9 @@ enum http_next api_activation_source(struct exchange *x)
     subject_check_model_field(x->app, &f->fields);
     const char *name = subject_name_field(&f->fields);
     if (name && !f->fields.st.code) {
-        features_add(f, features_find(f, x->app, name, "source"));
+        const struct sae_source *source = features_find(f, x->app, name, "source");
+        features_refuse_neurons(f, source);
+        features_add(f, source);
     }
     texts_read(&f->prompts, x->app, &f->fields, "custom_text", SOURCE_TEXTS_MAX);
     return features_run(x, reply_source);

@@ -236,29 +236,6 @@ static enum http_next reply_search(struct exchange *x, struct features *f)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/* All of the set, those with a __suffix left out, as in /v1/activation/all. */
-static void add_set(struct features *f, const struct app *app, const char *set)
-{
-    const struct catalogue *catalogue = engine_catalogue(app->engine);
-    bool exists = false;
-    for (size_t i = 0; i < catalogue->n_sources; i++) {
-        const struct sae_source *source = &catalogue->sources[i];
-        if (strcmp(source->source_set, set) == 0) {
-            exists = true;
-            if (text_ends_with(source->name, set)) {
-                features_add(f, source);
-            }
-        }
-    }
-    if (!exists) {
-        status_set(
-            &f->fields.st, STATUS_NOT_FOUND,
-            "source_set: there is no source set \"%.120s\"; GET /v1/capabilities lists those "
-            "there are",
-            set);
-    }
-}
-
 static void read_sources(struct features *f, const struct app *app)
 {
     (void)fields_need(&f->fields, "source_set");
@@ -269,8 +246,14 @@ static void read_sources(struct features *f, const struct app *app)
     }
     if (selected && selected->child) {
         features_add_selected(f, app, "selected_layers", selected, set);
+    } else if (features_has_set(app, set)) {
+        features_add_set(f, app, set);
     } else {
-        add_set(f, app, set);
+        status_set(
+            &f->fields.st, STATUS_NOT_FOUND,
+            "source_set: there is no source set \"%.120s\"; GET /v1/capabilities lists those "
+            "there are",
+            set);
     }
 }
 

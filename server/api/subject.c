@@ -200,13 +200,15 @@ double subject_threshold_field(struct fields *f, double fallback)
 
 bool subject_is_denser(const struct subject *s, int64_t index, double threshold)
 {
-    return threshold >= 0 && subject_fraction(s, index) > threshold;
+    /* Neurons are active on every token: how dense they are says nothing. */
+    bool counts = threshold >= 0 && !(s->source && s->source->is_neurons);
+    return counts && subject_fraction(s, index) > threshold;
 }
 
 void subject_set_name(const char *source, char *set, size_t size)
 {
     const char *dash = strchr(source, '-');
-    const char *start = dash ? dash + 1 : source;
+    const char *start = dash ? dash + 1 : "neurons"; /* a layer alone is its neurons */
     const char *suffix = strstr(start, "__");
     size_t n = suffix ? (size_t)(suffix - start) : strlen(start);
     (void)snprintf(set, size, "%.*s", (int)(n < 1000 ? n : 1000), start);

@@ -189,35 +189,6 @@ static enum http_next reply_all(struct exchange *x, struct features *f)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/* "20-gemmascope-res-16k" and not "20-gemmascope-res-16k__l0-38". */
-static bool is_bare(const struct sae_source *source)
-{
-    size_t set = strlen(source->source_set), name = strlen(source->name);
-    return name >= set && strcmp(source->name + name - set, source->source_set) == 0;
-}
-
-static void add_set(struct features *f, const struct app *app, const char *set)
-{
-    const struct catalogue *catalogue = engine_catalogue(app->engine);
-    for (size_t i = 0; i < catalogue->n_sources; i++) {
-        const struct sae_source *source = &catalogue->sources[i];
-        if (strcmp(source->source_set, set) == 0 && is_bare(source)) {
-            features_add(f, source);
-        }
-    }
-}
-
-static bool set_exists(const struct app *app, const char *set)
-{
-    const struct catalogue *catalogue = engine_catalogue(app->engine);
-    for (size_t i = 0; i < catalogue->n_sources; i++) {
-        if (strcmp(catalogue->sources[i].source_set, set) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void read_sources(struct features *f, const struct app *app)
 {
     (void)fields_need(&f->fields, "source_set");
@@ -226,7 +197,7 @@ static void read_sources(struct features *f, const struct app *app)
     if (f->fields.st.code) {
         return;
     }
-    if (!set_exists(app, set)) {
+    if (!features_has_set(app, set)) {
         status_set(&f->fields.st, STATUS_INVALID,
                    "source_set: Invalid source set \"%.120s\"; GET /v1/capabilities lists those "
                    "there are",
@@ -234,7 +205,7 @@ static void read_sources(struct features *f, const struct app *app)
     } else if (selected && selected->child) {
         features_add_selected(f, app, "selected_sources", selected, set);
     } else {
-        add_set(f, app, set);
+        features_add_set(f, app, set);
     }
 }
 

@@ -21,15 +21,19 @@ struct single {
 /* --- replies --------------------------------------------------------------------------------- */
 
 /* values [n_ids]; those before `first` are left out. */
-static void write_prompt(struct emitter *w, const struct app *app, const struct prompt *prompt,
-                         const float *values, size_t first)
+static void write_prompt(struct emitter *w, const struct app *app, const struct features *f,
+                         size_t p, const float *values, size_t first)
 {
+    const struct prompt *prompt = &f->prompts.items[p];
     const int32_t *ids = prompt->ids + first;
     size_t n = prompt->n_ids - first;
     emit_object(w);
     emit_key(w, "activation");
     emit_object(w);
     reply_values(w, values + first, n);
+    if (f->n_sources && f->sources[0]->is_neurons) {
+        reply_minimum(w, values + first, n);
+    }
     emit_end_object(w);
     emit_key(w, "tokens");
     prompts_emit_tokens(w, app, ids, n);
@@ -63,7 +67,7 @@ static void write_all(struct exchange *x, const struct features *f,
             return;
         }
         size_t first = fill(f, app, p, values);
-        write_prompt(&w, app, prompt, values, first);
+        write_prompt(&w, app, f, p, values, first);
         memory_free(values);
     }
     if (f->prompts.batch) {
@@ -135,6 +139,8 @@ static enum http_next run_feature(struct exchange *x, struct features *f)
     struct single *single = f->fields.st.code ? NULL : options(f, 0);
     if (single) {
         single->index = index;
+        f->only_one = true;
+        f->entry = (uint32_t)index;
     }
     for (size_t p = 0; p < f->prompts.n && !f->fields.st.code; p++) {
         if (f->prompts.items[p].n_ids == 1 && prompts_has_bos(app, &f->prompts.items[p])) {

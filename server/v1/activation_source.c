@@ -34,6 +34,8 @@ enum http_next activation_source(struct exchange *x)
         return HTTP_DONE;
     }
     prompts_read_batch(&f->prompts, x->app, &f->fields);
-    features_add(f, features_source(f, x->app, "source"));
+    const struct sae_source *source = features_source(f, x->app, "source");
+    features_refuse_neurons(f, source);
+    features_add(f, source);
     return features_run(x, reply_source);
 }

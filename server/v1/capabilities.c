@@ -10,6 +10,13 @@
 
 #include <string.h>
 
+/* The neurons are sources too, but not in the lists that clients go through: two names a layer are
+ * more than they look for. ?neurons=true puts them there. */
+static size_t listed(const struct catalogue *c, bool neurons)
+{
+    return c->n_sources + (neurons ? c->n_neurons : 0);
+}
+
 static bool served(const struct app *app, const char *pattern)
 {
     for (size_t i = 0; i < app->n_routes; i++) {
@@ -39,7 +46,7 @@ static void write_endpoints(struct emitter *w, const struct app *app)
         {"apply_chat_template", "/v1/apply-chat-template"},
         {"lens_logit", "/v1/lens/prompt"},
         {"lens_jacobian", NULL},
-        {"neurons", NULL},
+        {"neurons", "/v1/activation/single"},
     };
     emit_key(w, "endpoints");
     emit_object(w);
@@ -75,20 +82,40 @@ static void write_source(struct emitter *w, const struct sae_source *s)
 }
 
 /* Names of the sources, or of their sets, each set once. */
-static void write_names(struct emitter *w, const struct catalogue *c, bool sets)
+static void write_names(struct emitter *w, const struct catalogue *c, bool neurons, bool sets)
 {
     emit_array(w);
-    for (size_t i = 0; i < c->n_sources; i++) {
-        const struct sae_source *s = &c->sources[i];
+    for (size_t i = 0; i < listed(c, neurons); i++) {
+        const struct sae_source *s = catalogue_at(c, i);
         bool seen = false;
         for (size_t j = 0; sets && j < i; j++) {
-            seen = seen || strcmp(c->sources[j].source_set, s->source_set) == 0;
+            seen = seen || strcmp(catalogue_at(c, j)->source_set, s->source_set) == 0;
         }
         if (!seen) {
             emit_string(w, sets ? s->source_set : s->name);
         }
     }
     emit_end_array(w);
+}
+
+/* What the names of layer L's neurons are made of, and how many there are. */
+static void write_neurons(struct emitter *w, const struct catalogue *c)
+{
+    size_t mark = reply_begin(w, "neuron_sets");
+    emit_array(w);
+    for (size_t i = 0; i < 2 && i < c->n_neurons; i++) {
+        const struct sae_source *s = &c->neurons[i];
+        emit_object(w);
+        reply_string(w, "source_set", s->source_set);
+        emit_key(w, "name");
+        emit_string(w, s->input == POINT_MLP_OUT ? "{layer}-mlp_out" : "{layer}");
+        emit_key(w, "point");
+        emit_string(w, point_name(s->input));
+        reply_int(w, "d_sae", (long long)s->d_sae);
+        emit_end_object(w);
+    }
+    emit_end_array(w);
+    reply_end(w, "neuron_sets", mark);
 }
 
 static void write_refusals(struct emitter *w, const struct catalogue *c)
@@ -131,21 +158,24 @@ enum http_next capabilities(struct exchange *x)
     const struct gemma_config *config = engine_config(app->engine);
     const struct catalogue *catalogue = engine_catalogue(app->engine);
     struct emitter w = {.out = &x->response.body};
+    const char *wish = x->request.query(&x->request, "neurons");
+    bool neurons = wish && strcmp(wish, "true") == 0;
     emit_object(&w);
     emit_key(&w, "model");
     emit_string(&w, engine_model_id(app->engine));
     emit_key(&w, "sources");
-    write_names(&w, catalogue, false);
+    write_names(&w, catalogue, neurons, false);
     size_t mark = reply_begin(&w, "sae_sets");
-    write_names(&w, catalogue, true);
+    write_names(&w, catalogue, neurons, true);
     reply_end(&w, "sae_sets", mark);
     mark = reply_begin(&w, "source_details");
     emit_array(&w);
-    for (size_t i = 0; i < catalogue->n_sources; i++) {
-        write_source(&w, &catalogue->sources[i]);
+    for (size_t i = 0; i < listed(catalogue, neurons); i++) {
+        write_source(&w, catalogue_at(catalogue, i));
     }
     emit_end_array(&w);
     reply_end(&w, "source_details", mark);
+    write_neurons(&w, catalogue);
     write_refusals(&w, catalogue);
     emit_key(&w, "backend");
     emit_string(&w, "darkmatter");

@@ -85,6 +85,45 @@ void features_add(struct features *features, const struct sae_source *source)
     features->n_sources = n;
 }
 
+/* "20-gemmascope-res-16k" and not "20-gemmascope-res-16k__l0-38". */
+static bool is_bare(const struct sae_source *source)
+{
+    return source->is_neurons || text_ends_with(source->name, source->source_set);
+}
+
+bool features_has_set(const struct app *app, const char *set)
+{
+    const struct catalogue *c = engine_catalogue(app->engine);
+    for (size_t i = 0; i < c->n_sources + c->n_neurons; i++) {
+        if (strcmp(catalogue_at(c, i)->source_set, set) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void features_add_set(struct features *features, const struct app *app, const char *set)
+{
+    const struct catalogue *c = engine_catalogue(app->engine);
+    for (size_t i = 0; i < c->n_sources + c->n_neurons; i++) {
+        const struct sae_source *source = catalogue_at(c, i);
+        if (strcmp(source->source_set, set) == 0 && is_bare(source)) {
+            features_add(features, source);
+        }
+    }
+}
+
+void features_refuse_neurons(struct features *features, const struct sae_source *source)
+{
+    if (source && source->is_neurons && !features->fields.st.code) {
+        status_set(
+            &features->fields.st, STATUS_INVALID,
+            "source: \"%.120s\" is the model's own neurons, which are active on every token; "
+            "read %s.%d with POST /v1/trace",
+            source->name, point_name(source->input), source->layer);
+    }
+}
+
 void features_add_selected(struct features *features, const struct app *app, const char *field,
                            const cJSON *selected, const char *set)
 {
@@ -136,6 +175,9 @@ static int read_stored(struct features *f, const struct app *app, size_t p, size
     struct sparse rows = {0};
     int64_t source;
     *found = false;
+    if (f->sources[s]->is_neurons) {
+        return STATUS_OK;
+    }
     int code = sources_row(app->sources, f->sources[s]->name, &source, st);
     if (!code) {
         code = store_read_activations(app->store, sources_model(app->sources), source, prompt->ids,
@@ -187,8 +229,10 @@ static bool job_prompt(const struct features *f, size_t p, size_t missing,
     }
     for (size_t s = 0; s < f->n_sources; s++) {
         if (!f->found[p * f->n_sources + s]) {
-            out->reads[out->n_reads++] =
-                (struct engine_read){.kind = READ_FEATURES, .source = f->sources[s]->name};
+            out->reads[out->n_reads++] = (struct engine_read){.kind = READ_FEATURES,
+                                                              .source = f->sources[s]->name,
+                                                              .only_one = f->only_one,
+                                                              .entry = f->entry};
         }
     }
     return true;
@@ -259,9 +303,34 @@ static enum http_next collect(struct exchange *x)
     return f->reply(x, f);
 }
 
+/* Neurons are active on every token: what they take is known before. */
+static int check_room(const struct features *f, const struct app *app, struct status *st)
+{
+    size_t tokens = 0, entries = 0;
+    for (size_t p = 0; p < f->prompts.n; p++) {
+        tokens += f->prompts.items[p].n_ids;
+    }
+    for (size_t s = 0; s < f->n_sources; s++) {
+        size_t width = f->only_one ? 1 : f->sources[s]->d_sae;
+        entries += f->sources[s]->is_neurons ? width : 0;
+    }
+    uint64_t bytes = (uint64_t)tokens * entries * (sizeof(uint32_t) + sizeof(float));
+    return bytes <= app->reply_limit
+               ? STATUS_OK
+               : status_set(
+                     st, STATUS_TOO_LARGE,
+                     "%zu values of neurons on %zu tokens take %llu bytes, over the limit of "
+                     "%llu (--reply-limit); ask for fewer layers or prompts at a time",
+                     entries, tokens, (unsigned long long)bytes,
+                     (unsigned long long)app->reply_limit);
+}
+
 static int prepare(struct features *f, const struct app *app, size_t *hits, struct status *st)
 {
     size_t n;
+    if (check_room(f, app, st)) {
+        return (int)st->code;
+    }
     if (!memory_multiply(f->prompts.n, f->n_sources, &n)) {
         return status_no_memory(st, SIZE_MAX);
     }

@@ -24,6 +24,8 @@ struct features {
     struct prompts prompts;
     const struct sae_source **sources; /* [n_sources], the catalogue's */
     size_t n_sources;
+    bool only_one;       /* of neurons just this entry is wanted; set before features_run */
+    uint32_t entry;      /* ... */
     struct sparse *rows; /* [prompts.n * n_sources], prompt by prompt; rows of each: tokens */
     bool *found;         /* likewise: came from the database */
     void *options;       /* the handler's own, one block from memory_alloc, or NULL */
@@ -44,6 +46,16 @@ const struct sae_source *features_find(struct features *features, const struct a
 
 /* Adds a source to be read (once, however often it is added). */
 void features_add(struct features *features, const struct sae_source *source);
+
+/* A set is what sources are called without their layer; the neurons' are "neurons" and "mlp_out".
+ */
+bool features_has_set(const struct app *app, const char *set);
+
+/* Adds the sources of a set, those with a __suffix left out. */
+void features_add_set(struct features *features, const struct app *app, const char *set);
+
+/* For routes that list what is active. */
+void features_refuse_neurons(struct features *features, const struct sae_source *source);
 
 /* Adds the sources that a list names, each of which must belong to the set; `field` is the list's
  * name, for messages. */

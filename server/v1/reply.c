@@ -75,6 +75,16 @@ void reply_values(struct emitter *w, const float *values, size_t n)
     reply_null(w, "dfa_target_index");
 }
 
+void reply_minimum(struct emitter *w, const float *values, size_t n)
+{
+    size_t least = 0;
+    for (size_t i = 1; i < n; i++) {
+        least = values[i] < values[least] ? i : least;
+    }
+    reply_float(w, "min_value", values[least]);
+    reply_int(w, "min_value_index", (long long)least);
+}
+
 bool reply_fits(struct exchange *x, uint64_t bytes)
 {
     const struct app *app = x->app;

@@ -27,6 +27,9 @@ void reply_end(struct emitter *w, const char *name, size_t mark);
  * n >= 1. */
 void reply_values(struct emitter *w, const float *values, size_t n);
 
+/* min_value, min_value_index: for values that have a sign. */
+void reply_minimum(struct emitter *w, const float *values, size_t n);
+
 /* STATUS_TOO_LARGE (answered) if about `bytes` are more than --reply-limit. */
 bool reply_fits(struct exchange *x, uint64_t bytes);
 

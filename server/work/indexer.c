@@ -356,6 +356,10 @@ static int read_marks(struct run *r, struct status *st)
     for (size_t s = 0; s < ix->n_names; s++) {
         int64_t tokens;
         int code = sources_row(ix->sources, ix->names[s], &r->rows[s], st);
+        if (!code && !sources_keeps(ix->sources, ix->names[s])) {
+            code = status_set(st, STATUS_UNSUPPORTED, "%s: only SAEs can be indexed, not neurons",
+                              ix->names[s]);
+        }
         code = code ? code
                     : store_indexed(ix->store, r->rows[s], r->corpus, &r->marks[s], &tokens, st);
         if (code) {

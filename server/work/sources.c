@@ -9,7 +9,8 @@ struct sources {
     struct store *store;
     int64_t model;
     pthread_mutex_t lock;
-    int64_t *rows; /* [n_sources of the catalogue]; 0: not looked up yet (SQLite's start at 1) */
+    int64_t *rows; /* [sources of the catalogue, by catalogue_number]; 0: not looked up yet
+                      (SQLite's start at 1) */
 };
 
 int sources_create(struct sources **sources, struct engine *engine, struct store *store,
@@ -22,7 +23,8 @@ int sources_create(struct sources **sources, struct engine *engine, struct store
     }
     s->engine = engine;
     s->store = store;
-    size_t n = engine_catalogue(engine)->n_sources;
+    const struct catalogue *catalogue = engine_catalogue(engine);
+    size_t n = catalogue->n_sources + catalogue->n_neurons;
     s->rows = memory_zalloc(n, sizeof *s->rows);
     int code = s->rows ? STATUS_OK : status_no_memory(st, n * sizeof *s->rows);
     if (!code) {
@@ -46,6 +48,12 @@ void sources_destroy(struct sources *sources)
         memory_free(sources->rows);
         memory_free(sources);
     }
+}
+
+bool sources_keeps(const struct sources *sources, const char *name)
+{
+    const struct sae_source *s = catalogue_find(engine_catalogue(sources->engine), name);
+    return s && !s->is_neurons;
 }
 
 int64_t sources_model(const struct sources *sources)
@@ -74,7 +82,7 @@ int sources_row(struct sources *sources, const char *name, int64_t *row, struct 
     if (!source) {
         return status_set(st, STATUS_NOT_FOUND, "there is no source \"%.120s\"", name);
     }
-    size_t i = (size_t)(source - catalogue->sources);
+    size_t i = catalogue_number(catalogue, source);
     pthread_mutex_lock(&sources->lock);
     *row = sources->rows[i];
     pthread_mutex_unlock(&sources->lock);

@@ -17,4 +17,8 @@ int64_t sources_model(const struct sources *sources); /* the model's row */
 /* The row of a source of the catalogue; STATUS_NOT_FOUND for another name. */
 int sources_row(struct sources *sources, const char *name, int64_t *row, struct status *st);
 
+/* Whether the source's activations are kept in the database: not those of neurons, which are active
+ * on every token. */
+bool sources_keeps(const struct sources *sources, const char *name);
+
 #endif

@@ -77,12 +77,17 @@ static void run_all(struct worker *worker, struct job *jobs)
     }
 }
 
-static size_t count_features(const struct job *job)
+static bool keeps(const struct worker *worker, const struct engine_read *read)
+{
+    return read->kind == READ_FEATURES && sources_keeps(worker->sources, read->source);
+}
+
+static size_t count_features(const struct worker *worker, const struct job *job)
 {
     size_t n = 0;
     for (size_t i = 0; i < job->n_prompts; i++) {
         for (size_t r = 0; r < job->prompts[i].n_reads; r++) {
-            n += job->prompts[i].reads[r].kind == READ_FEATURES;
+            n += keeps(worker, &job->prompts[i].reads[r]);
         }
     }
     return n;
@@ -101,7 +106,7 @@ static int job_entries(struct worker *worker, const struct job *job,
         const struct engine_prompt *prompt = &job->prompts[i];
         for (size_t r = 0; r < prompt->n_reads; r++) {
             const struct engine_read *read = &prompt->reads[r];
-            if (read->kind != READ_FEATURES) {
+            if (!keeps(worker, read)) {
                 continue;
             }
             struct store_activations *entry = &entries[*n];
@@ -121,7 +126,7 @@ static int write_kept(struct worker *worker, const struct job *jobs, struct stat
 {
     size_t capacity = 0;
     for (const struct job *job = jobs; job; job = job->next) {
-        capacity += is_kept(job) ? count_features(job) : 0;
+        capacity += is_kept(job) ? count_features(worker, job) : 0;
     }
     if (!capacity) {
         return STATUS_OK;

@@ -323,6 +323,46 @@ static void bf16_stays_near_every_array(void)
     }
 }
 
+/* Left alone, a fork goes on as its sequence does, from whichever layer it begins in. */
+static void forks_have_the_bits_of_their_sequence(void)
+{
+    struct oracle o;
+    struct model m;
+    REQUIRE(oracle_open(&o, "gemma2-nano-bf16"));
+    REQUIRE(model_open(&m, &o, 2));
+    struct oracle_prompt p = oracle_prompt_named(&o, "window");
+    size_t V = m.config.vocab_size, D = m.config.hidden_size, L = m.config.n_layers;
+    struct sequence s[5];
+    struct tap taps[10];
+    float *logits = calloc(5 * p.n * V, sizeof *logits);
+    float *stream = calloc(5 * p.n * D, sizeof *stream);
+    for (size_t i = 0; i < 5; i++) { /* the second sequence is another text */
+        s[i] = (struct sequence){.ids = p.ids + i % 2, .n = p.n - i % 2};
+        s[i].fork_layer = i < 2 ? 0 : i - 1;
+        s[i].fork_of = i % 2;
+        taps[2 * i] =
+            (struct tap){.point = POINT_LOGITS, .sequence = i, .out = logits + i * p.n * V};
+        taps[2 * i + 1] = (struct tap){.point = POINT_RESID_MID,
+                                       .layer = (int)L - 1,
+                                       .sequence = i,
+                                       .out = stream + i * p.n * D};
+    }
+    struct status st = {0};
+    REQUIRE_OK(forward_run(m.forward, s, 5, &(struct taps){.taps = taps, .n = 10}, NULL, NULL, &st),
+               st);
+    for (size_t i = 2; i < 5; i++) {
+        CHECK(memcmp(logits + i * p.n * V, logits + i % 2 * p.n * V, s[i].n * V * sizeof *logits) ==
+              0);
+        CHECK(memcmp(stream + i * p.n * D, stream + i % 2 * p.n * D, s[i].n * D * sizeof *stream) ==
+              0);
+    }
+    oracle_compare(logits, oracle_array(&o, "window.logits"), 0, p.n * V, 1e-3, 1e-5, "logits");
+    free(logits);
+    free(stream);
+    model_close(&m);
+    oracle_close(&o);
+}
+
 static void sums_of_the_parts_are_the_stream(void)
 {
     struct oracle o;
@@ -373,9 +413,13 @@ static void stops_when_cancelled(void)
 }
 
 static const struct test tests[] = {
-    TEST(meets_every_array_alone),          TEST(meets_every_array_packed_with_others),
-    TEST(decoding_has_the_bits_of_prefill), TEST(bf16_stays_near_every_array),
-    TEST(sums_of_the_parts_are_the_stream), TEST(stops_when_cancelled),
+    TEST(meets_every_array_alone),
+    TEST(meets_every_array_packed_with_others),
+    TEST(decoding_has_the_bits_of_prefill),
+    TEST(bf16_stays_near_every_array),
+    TEST(forks_have_the_bits_of_their_sequence),
+    TEST(sums_of_the_parts_are_the_stream),
+    TEST(stops_when_cancelled),
 };
 
 int main(int argc, char **argv)

@@ -33,7 +33,7 @@ struct forward {
 
     /* The run: */
     const struct sequence *sequences;
-    size_t n_sequences;
+    size_t n_sequences; /* that have begun: forks join in their layer */
     const struct taps *taps;
     const struct forward_hook *hook; /* NULL: nobody interferes */
     struct attention_span *spans;    /* [n_sequences] */
@@ -337,15 +337,15 @@ static void layer(struct forward *f, size_t i, size_t N)
     offer(f, POINT_RESID_POST, i, f->x, D);
 }
 
-/* Lays the sequences out one behind the other; *rows is how many tokens that makes. */
-static int lay_out(struct forward *f, size_t *rows, struct status *st)
+/* Lays n sequences out one behind the other; *rows is how many tokens that makes. */
+static int lay_out(struct forward *f, size_t n, size_t *rows, struct status *st)
 {
-    f->spans = memory_zalloc(f->n_sequences, sizeof *f->spans);
+    f->spans = memory_zalloc(n, sizeof *f->spans);
     if (!f->spans) {
-        return status_no_memory(st, f->n_sequences * sizeof *f->spans);
+        return status_no_memory(st, n * sizeof *f->spans);
     }
     *rows = 0;
-    for (size_t s = 0; s < f->n_sequences; s++) {
+    for (size_t s = 0; s < n; s++) {
         const struct sequence *q = &f->sequences[s];
         size_t past = q->cache ? q->cache->length : 0;
         if (q->cache && q->n > q->cache->capacity - past) {
@@ -359,21 +359,39 @@ static int lay_out(struct forward *f, size_t *rows, struct status *st)
     return reserve(f, *rows, st);
 }
 
+/* The sequences, of n, that begin in this layer. Returns the rows that are in the pass from then on.
+ */
+static size_t join(struct forward *f, size_t n, size_t layer)
+{
+    size_t D = f->weights->config->hidden_size;
+    while (f->n_sequences < n && f->sequences[f->n_sequences].fork_layer <= layer) {
+        const struct sequence *q = &f->sequences[f->n_sequences];
+        if (q->fork_layer) {
+            memcpy(f->x + f->spans[f->n_sequences].first_row * D,
+                   f->x + f->spans[q->fork_of].first_row * D, q->n * D * sizeof(float));
+        }
+        f->n_sequences++;
+    }
+    const struct attention_span *last = &f->spans[f->n_sequences - 1];
+    return last->first_row + last->n;
+}
+
 int forward_run(struct forward *f, const struct sequence *sequences, size_t n_sequences,
                 const struct taps *taps, const struct forward_hook *hook, const atomic_bool *cancel,
                 struct status *st)
 {
     f->hook = hook;
     f->sequences = sequences;
-    f->n_sequences = n_sequences;
+    f->n_sequences = 0;
     f->taps = taps;
     struct taps_depth depth = taps_depth(taps);
     size_t rows = 0;
-    int code = lay_out(f, &rows, st);
+    int code = lay_out(f, n_sequences, &rows, st);
     if (code) {
         goto done;
     }
     threads_run(f->threads, rows, embed_row, f);
+    rows = join(f, n_sequences, 0);
     offer(f, POINT_EMBED, 0, f->x, f->weights->config->hidden_size);
     bool cached = false;
     for (size_t s = 0; s < n_sequences; s++) {
@@ -385,6 +403,7 @@ int forward_run(struct forward *f, const struct sequence *sequences, size_t n_se
             code = status_set(st, STATUS_CANCELLED, "the request was cancelled");
             goto done;
         }
+        rows = join(f, n_sequences, i);
         layer(f, i, rows);
     }
     if (depth.head) {

@@ -13,11 +13,18 @@
 #include <stdint.h>
 
 /* One sequence of a run. Without a cache its first token stands at position 0; with one, the tokens
- * follow those that the cache holds, and are added to it. */
+ * follow those that the cache holds, and are added to it.
+ *
+ * A sequence with a fork_layer is a second life of an earlier one (the same ids, no cache): it
+ * begins there, with the rows that sequence fork_of has at that point, so that what a hook changes
+ * in a late layer does not cost the layers below. Sequences stand in the order of their
+ * fork_layers; neither hooks nor taps see a fork below its layer. */
 struct sequence {
     const int32_t *ids; /* [n], each in 0..V-1 */
     size_t n;           /* >= 1 */
     struct kv_cache *cache;
+    size_t fork_layer; /* 0: from the embedding on */
+    size_t fork_of;    /* a sequence that is there already */
 };
 
 /* A look at, and a hand on, the rows that flow through the pass: called for every sequence at every

@@ -1,6 +1,7 @@
 #include "core/gemma/taps.h"
 
 #include "core/math/kernels.h"
+#include "core/math/top.h"
 
 #include <math.h>
 #include <string.h>
@@ -103,26 +104,6 @@ bool taps_want_logits(const struct taps *taps, size_t sequence, size_t row, size
     return false;
 }
 
-/* The `top` largest logits, best first, ties to the lower id: an insertion into a short sorted
- * list, which most of the vocabulary never enters. */
-static void pick_top(const float *logits, size_t vocabulary, size_t top, int32_t *ids, float *best)
-{
-    size_t n = 0;
-    for (size_t v = 0; v < vocabulary; v++) {
-        float x = logits[v];
-        if (n == top && !(x > best[n - 1])) {
-            continue;
-        }
-        size_t place = n < top ? n++ : n - 1;
-        for (; place > 0 && x > best[place - 1]; place--) {
-            best[place] = best[place - 1];
-            ids[place] = ids[place - 1];
-        }
-        best[place] = x;
-        ids[place] = (int32_t)v;
-    }
-}
-
 static void give_logits(const struct tap *t, size_t place, const float *logits, size_t vocabulary)
 {
     if (t->top == 0) {
@@ -130,7 +111,7 @@ static void give_logits(const struct tap *t, size_t place, const float *logits, 
         return;
     }
     float *best = t->out + place * t->top;
-    pick_top(logits, vocabulary, t->top, t->top_ids + place * t->top, best);
+    top_pick(logits, vocabulary, t->top, t->top_ids + place * t->top, best);
     double total = kernel_logsumexp(logits, vocabulary);
     for (size_t i = 0; i < t->top; i++) {
         t->top_probs[place * t->top + i] = (float)exp((double)best[i] - total);

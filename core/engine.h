@@ -14,6 +14,7 @@
 #include "core/gemma/config.h"
 #include "core/gemma/point.h"
 #include "core/gemma/sampler.h"
+#include "core/lens/dark.h"
 #include "core/lens/edit.h"
 #include "core/math/precision.h"
 #include "core/sae/catalogue.h"
@@ -156,6 +157,12 @@ void session_destroy(struct session *session);
  * every read. *cancel (may be NULL) is looked at between layers. On an error no read is filled. */
 int engine_trace(struct session *session, struct engine_prompt *prompts, size_t n_prompts,
                  const atomic_bool *cancel, struct status *st);
+
+/* What the sources [n_sources of dark, by name] leave unexplained: dark's request is run and filled
+ * (its saes are this call's own). STATUS_INVALID for ids or lengths that the model does not have,
+ * STATUS_NOT_FOUND for an unknown source. Ends with dark_free. */
+int engine_dark_matter(struct session *session, struct dark *dark, const char *const *sources,
+                       const atomic_bool *cancel, struct status *st);
 
 /* Tokens that went through the model since the engine was opened (for /metrics). */
 uint64_t engine_tokens_computed(const struct engine *engine);

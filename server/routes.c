@@ -44,6 +44,9 @@ static const struct route routes[] = {
      "{\"feature\":{" SOURCE ",\"index\":251}," SOURCE ",\"num_results\":5}"},
     {"POST", "/v1/trace", trace, "Any activation of the model or an SAE, as JSON or safetensors",
      "{" PROMPT ",\"read\":[\"resid_post.2\",\"acts:2-gemmascope-res-2k\"],\"positions\":[-1]}"},
+    {"POST", "/v1/dark-matter", dark_matter,
+     "What an SAE leaves unexplained of a prompt, and what the model says without it",
+     "{" PROMPT "," SOURCE ",\"runs\":[\"splice\",\"zero\"],\"top\":2}"},
     {"POST", "/v1/steer/completion", steer_completion,
      "A text continued, steered by features and as it would be",
      "{\"prompt\":\"In the beginning God created\",\"types\":[\"STEERED\",\"DEFAULT\"],"

@@ -80,6 +80,7 @@ static void tells_the_truth_about_what_is_served(void)
                      {"activation_topk_by_token", true},
                      {"activation_attention", true},
                      {"trace", true},
+                     {"dark_matter", true},
                      {"dfa", false},
                      {"lens_jacobian", false},
                      {"neurons", true}};

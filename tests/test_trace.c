@@ -1,10 +1,8 @@
 /* POST /v1/trace held against the oracle: every tap and SAE array of the first set, of every
  * fixture and prompt, as JSON and as safetensors, alone and packed with others, with one thread and
  * with two. tests/test_trace_request.c and test_trace_reply.c have the rest of the route. */
+#include "tests/hold.h"
 #include "tests/trace_reply.h"
-
-#include <pthread.h>
-#include <semaphore.h>
 
 static const struct {
     const char *name;   /* of the reply */
@@ -309,45 +307,6 @@ static void meets_every_array_alone(void)
     }
 }
 
-/* A job that keeps the worker in its `done` until it is let go: what is asked meanwhile waits in
- * the queue and is taken as one batch. */
-struct hold {
-    struct job *job;
-    sem_t held, go;
-};
-
-static void hold_done(struct job *job, void *user)
-{
-    struct hold *h = user;
-    (void)job;
-    sem_post(&h->held);
-    while (sem_wait(&h->go) != 0) {
-    }
-}
-
-static bool hold_worker(struct hold *h, struct v1 *v)
-{
-    struct status st;
-    sem_init(&h->held, 0, 0);
-    sem_init(&h->go, 0, 0);
-    h->job = job_create(1);
-    int32_t *id = memory_alloc(1, sizeof *id);
-    if (!h->job || !id) {
-        return false;
-    }
-    id[0] = 2;
-    h->job->prompts[0].ids = id;
-    h->job->prompts[0].n_ids = 1;
-    h->job->done = hold_done;
-    h->job->user = h;
-    if (queue_push(v->app.queue, h->job, &st)) {
-        return false;
-    }
-    while (sem_wait(&h->held) != 0) {
-    }
-    return true;
-}
-
 struct caller {
     pthread_t thread;
     struct v1 *v;
@@ -390,9 +349,7 @@ static int run_packed(const struct oracle *o, struct v1 *v)
         trace_free_answer(&t);
         memory_free(callers[i].body);
     }
-    job_free(hold.job);
-    sem_destroy(&hold.held);
-    sem_destroy(&hold.go);
+    hold_free(&hold);
     return compared;
 }
 

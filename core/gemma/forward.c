@@ -359,7 +359,8 @@ static int lay_out(struct forward *f, size_t n, size_t *rows, struct status *st)
     return reserve(f, *rows, st);
 }
 
-/* The sequences, of n, that begin in this layer. Returns the rows that are in the pass from then on.
+/* Takes in the sequences, of n, that begin in this layer; returns the rows of the pass from then
+ * on.
  */
 static size_t join(struct forward *f, size_t n, size_t layer)
 {

@@ -40,6 +40,7 @@ static void write_endpoints(struct emitter *w, const struct app *app)
         {"activation_topk_by_token", "/v1/activation/topk-by-token"},
         {"activation_attention", "/v1/activation/attention"},
         {"trace", "/v1/trace"},
+        {"dark_matter", "/v1/dark-matter"},
         {"dfa", NULL},
         {"steer_completion", "/v1/steer/completion"},
         {"steer_completion_chat", "/v1/steer/completion-chat"},

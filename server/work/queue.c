@@ -174,7 +174,7 @@ struct job *job_create(size_t n_prompts)
 
 size_t job_tokens(const struct job *job)
 {
-    size_t tokens = job->generation_tokens;
+    size_t tokens = job->generation_tokens + job->work_tokens;
     for (size_t i = 0; i < job->n_prompts; i++) {
         tokens += job->prompts[i].n_ids;
     }

@@ -32,6 +32,11 @@ struct job {
     /* Called on the worker's thread after every token; more is false after the last. False: nobody
      * wants the rest. */
     bool (*advanced)(struct job *job, bool more, void *user);
+
+    /* Other work for the model, instead of prompts: called once, on the worker's thread. */
+    int (*run)(struct job *job, struct session *session, struct status *st);
+    void *work;         /* run's; not the job's to free */
+    size_t work_tokens; /* for the queue's count */
 };
 
 struct queue;

@@ -173,6 +173,25 @@ static struct job *drop_cancelled(struct job *jobs)
     return first;
 }
 
+/* Runs the jobs that bring work of their own; returns the others. */
+static struct job *run_own_work(struct worker *worker, struct job *jobs)
+{
+    struct job *others = NULL;
+    struct job **end = &others;
+    for (struct job *job = jobs, *next; job; job = next) {
+        next = job->next;
+        job->next = NULL;
+        if (job->run) {
+            (void)job->run(job, worker->session, &job->st);
+            finish(job);
+        } else {
+            *end = job;
+            end = &job->next;
+        }
+    }
+    return others;
+}
+
 /* Generations join those that are in work; returns the other jobs. */
 static struct job *set_generations_aside(struct worker *worker, struct job *jobs)
 {
@@ -249,7 +268,7 @@ static void *work(void *argument)
         if (!jobs && !worker->generations) {
             return NULL;
         }
-        jobs = drop_cancelled(set_generations_aside(worker, jobs));
+        jobs = run_own_work(worker, drop_cancelled(set_generations_aside(worker, jobs)));
         if (jobs) {
             run_and_keep(worker, jobs);
         }

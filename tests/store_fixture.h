@@ -55,9 +55,9 @@ static inline int fixture_source(struct fixture *f, int64_t model, const char *n
     return store_source(f->store, model, &source, row, &f->st);
 }
 
-static inline bool fixture_reopen(struct fixture *f)
+static inline bool fixture_reopen_with(struct fixture *f, const char *migrations)
 {
-    if (store_open(&f->store, f->path, MIGRATIONS, &f->st) != 0 ||
+    if (store_open(&f->store, f->path, migrations, &f->st) != 0 ||
         store_model(f->store, "gemma-2-2b", fixture_identity("m"), &f->model, &f->st) != 0 ||
         fixture_source(f, f->model, "20-gemmascope-res-16k", "s", &f->source) != 0) {
         printf("    %s\n", f->st.message);
@@ -65,6 +65,11 @@ static inline bool fixture_reopen(struct fixture *f)
         return false;
     }
     return true;
+}
+
+static inline bool fixture_reopen(struct fixture *f)
+{
+    return fixture_reopen_with(f, MIGRATIONS);
 }
 
 static inline bool fixture_open(struct fixture *f)

@@ -17,12 +17,10 @@ struct board {
     struct store_dashboard dashboard;
 };
 
-static bool board_open(struct board *b)
+/* Everything but the dashboard. */
+static bool board_fill(struct board *b)
 {
     struct store_document documents[TEXTS];
-    if (!fixture_open(&b->f)) {
-        return false;
-    }
     for (size_t i = 0; i < TEXTS; i++) {
         fixture_ids(i + 1, b->ids[i], LENGTH);
         documents[i] = (struct store_document){b->ids[i], LENGTH, 1};
@@ -48,6 +46,11 @@ static bool board_open(struct board *b)
         return false;
     }
     return true;
+}
+
+static bool board_open(struct board *b)
+{
+    return fixture_open(&b->f) && board_fill(b);
 }
 
 static struct store_feature make_feature(uint32_t index)
@@ -311,6 +314,142 @@ static void refuses_a_dashboard_of_another_size(void)
     fixture_close(&b.f);
 }
 
+/* As another process would: it waits a little for its turn. */
+static int write_elsewhere(const struct board *b, uint64_t seed, struct status *st)
+{
+    struct fixture other = b->f;
+    const struct store_options options = {.busy_ms = 1000};
+    if (store_open_with(&other.store, b->f.path, MIGRATIONS, &options, st) != 0) {
+        return (int)st->code;
+    }
+    int code = fixture_write(&other, b->f.model, b->f.source, seed, 9, st);
+    store_close(other.store);
+    return code;
+}
+
+static void lets_others_write_while_a_dashboard_is_put(void)
+{
+    static struct board b;
+    struct store_dashboard_writer *w;
+    size_t written = 0;
+    REQUIRE(board_open(&b));
+    REQUIRE_OK(store_dashboard_begin(b.f.store, b.f.source, &b.dashboard, &w, &b.f.st), b.f.st);
+    for (uint32_t i = 0; i < 96; i++) {
+        REQUIRE_OK(put(&b, w, i, &b.f.st), b.f.st);
+        if (i % 32 == 31) {
+            written += write_elsewhere(&b, 100 + i, &b.f.st) == 0 &&
+                       fixture_write(&b.f, b.f.model, b.f.source, 200 + i, 9, &b.f.st) == 0;
+        }
+    }
+    CHECK(written == 3);
+    REQUIRE_OK(store_dashboard_end(w, &b.f.st), b.f.st);
+    check_page(&b, 95);
+    fixture_close(&b.f);
+}
+
+static void removes_what_a_killed_run_left(void)
+{
+    static struct board b;
+    const uint32_t indices[] = {1, 2};
+    char answer[256];
+    REQUIRE(board_open(&b));
+    REQUIRE_OK(write_board(&b, indices, 2, &b.f.st), b.f.st);
+    CHECK(fixture_sql(&b.f,
+                      "INSERT INTO build VALUES (70, 1);"
+                      "INSERT INTO feature SELECT 70, number + 100, count, maximum, statistic,"
+                      " label FROM feature;"
+                      "INSERT INTO label_text (rowid, label) VALUES ((70 << 32) + 101, 'x');"
+                      "INSERT INTO example SELECT 70, number + 100, part, place, text, corpus,"
+                      " document, position, value, bin_min, bin_max, bin_contains, along"
+                      " FROM example"));
+    check_page(&b, 1);
+    REQUIRE_OK(write_board(&b, indices, 1, &b.f.st), b.f.st);
+    fixture_ask(&b.f,
+                "SELECT (SELECT count(*) FROM build) || ' ' || (SELECT count(*) FROM feature)"
+                " || ' ' || (SELECT count(*) FROM label_text)"
+                " || ' ' || (SELECT count(DISTINCT build) FROM example)",
+                answer);
+    CHECK_STRING(answer, "1 1 1 1");
+    check_page(&b, 1);
+    fixture_close(&b.f);
+}
+
+static void keeps_logits_whatever_becomes_of_dashboards(void)
+{
+    static struct board b;
+    static struct store_feature features[4], found_features[4];
+    bool found;
+    REQUIRE(board_open(&b));
+    for (uint32_t i = 0; i < 4; i++) {
+        features[i] = make_feature(i);
+    }
+    REQUIRE_OK(store_read_logits(b.f.store, b.f.source, 0, 1, found_features, &found, &b.f.st),
+               b.f.st);
+    CHECK(!found);
+    REQUIRE_OK(store_write_logits(b.f.store, b.f.source, features, 3, &b.f.st), b.f.st);
+    REQUIRE_OK(write_board(&b, NULL, 0, &b.f.st), b.f.st);
+    REQUIRE_OK(store_read_logits(b.f.store, b.f.source, 0, 3, found_features, &found, &b.f.st),
+               b.f.st);
+    CHECK(found);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK(memcmp(found_features[i].positive, features[i].positive,
+                     sizeof features[i].positive) == 0);
+        CHECK(same_histogram(&found_features[i].logits, &features[i].logits));
+    }
+    REQUIRE_OK(store_read_logits(b.f.store, b.f.source, 0, 4, found_features, &found, &b.f.st),
+               b.f.st);
+    CHECK(!found); /* one of them is not there */
+    CHECK(fixture_sql(&b.f, "UPDATE feature_logits SET logits = x'00' WHERE number = 1"));
+    REQUIRE_OK(store_read_logits(b.f.store, b.f.source, 0, 3, found_features, &found, &b.f.st),
+               b.f.st);
+    CHECK(!found);
+    REQUIRE_OK(store_write_logits(b.f.store, b.f.source, features, 3, &b.f.st), b.f.st);
+    REQUIRE_OK(store_read_logits(b.f.store, b.f.source, 0, 3, found_features, &found, &b.f.st),
+               b.f.st);
+    CHECK(found); /* and mended */
+    fixture_close(&b.f);
+}
+
+/* What a dashboard was before builds. */
+static const char sql_old_dashboard[] =
+    "INSERT INTO dashboard VALUES (1, 4, 76, 20, '[\"pile\"]', 42, zeroblob(4 * 16384),"
+    " zeroblob(4 * 16384), '2026-01-01T00:00:00.000Z');"
+    "INSERT INTO feature VALUES (1, 5, 3, 2.5, zeroblob(12),"
+    " zeroblob(172), 'dogs');"
+    "INSERT INTO example VALUES (1, 5, 0, 0, 1, 1, 0, 2, 2.5, -1, 2.5, -1, x'010200002040');"
+    "INSERT INTO label_text (rowid, label) VALUES ((1 << 32) + 5, 'dogs')";
+
+static void brings_dashboards_of_older_databases_along(void)
+{
+    static struct board b;
+    struct store_feature_page page;
+    char command[256], answer[256];
+    bool found;
+    REQUIRE(fixture_folder(&b.f));
+    (void)snprintf(command, sizeof command, "mkdir %s/m && cp %s/0001* %s/0002* %s/m", b.f.folder,
+                   MIGRATIONS, MIGRATIONS, b.f.folder);
+    REQUIRE(system(command) == 0); /* NOLINT(cert-env33-c): a test's own paths */
+    (void)snprintf(command, sizeof command, "%s/m", b.f.folder);
+    REQUIRE(fixture_reopen_with(&b.f, command));
+    REQUIRE(board_fill(&b));
+    CHECK(fixture_sql(&b.f, sql_old_dashboard));
+    store_close(b.f.store);
+    REQUIRE(fixture_reopen(&b.f));
+    REQUIRE_OK(store_read_feature(b.f.store, b.f.source, 5, 0, &page, &found, &b.f.st), b.f.st);
+    CHECK(found && page.n_examples == 1 && page.feature.has_logits && page.feature.count == 3);
+    CHECK(found && page.examples[0].along[2] == 2.5f);
+    store_feature_page_free(&page);
+    fixture_ask(&b.f, "SELECT l.label FROM label_text l JOIN dashboard ON build = l.rowid >> 32",
+                answer);
+    CHECK_STRING(answer, "dogs");
+    const uint32_t next = 6;
+    REQUIRE_OK(write_board(&b, &next, 1, &b.f.st), b.f.st);
+    check_page(&b, 6);
+    fixture_ask(&b.f, "SELECT group_concat(number) FROM feature", answer);
+    CHECK_STRING(answer, "6");
+    fixture_close(&b.f);
+}
+
 static void calls_a_damaged_page_damaged(void)
 {
     static const char *const damages[] = {
@@ -318,7 +457,7 @@ static void calls_a_damaged_page_damaged(void)
         "UPDATE feature SET statistic = substr(statistic, 1, 50)",
         "UPDATE feature SET statistic = CAST(statistic || x'00' AS BLOB)",
         "UPDATE feature SET statistic = x'FFFFFFFF0000000000000000'",
-        "UPDATE feature SET logits = x'00'",
+        "UPDATE feature_logits SET logits = x'00'",
         "UPDATE example SET along = x'' WHERE part = 3",
         "UPDATE example SET along = x'01140000803F' WHERE part = 5", /* position 20 of 20 */
         "UPDATE example SET position = 20 WHERE part = 0",
@@ -486,6 +625,10 @@ static const struct test tests[] = {
     TEST(keeps_a_dead_feature_without_logits_or_examples),
     TEST(shows_readers_the_old_dashboard_until_the_new_one_is_whole),
     TEST(leaves_other_sources_alone),
+    TEST(lets_others_write_while_a_dashboard_is_put),
+    TEST(removes_what_a_killed_run_left),
+    TEST(keeps_logits_whatever_becomes_of_dashboards),
+    TEST(brings_dashboards_of_older_databases_along),
     TEST(refuses_a_dashboard_of_another_size),
     TEST(calls_a_damaged_page_damaged),
     TEST(reports_every_allocation_that_fails),

@@ -408,14 +408,60 @@ static void a_second_corpus_extends_what_is_there(void)
     }
     struct indexer ix = indexer_of(&b, both, 1);
     REQUIRE_OK(read_demo(&ix, 1000, &st), st);
-    REQUIRE_OK(indexer_read(&ix, &options, "genesis", &figures, &st), st);
     REQUIRE_OK(indexer_dashboards(&ix, &st), st);
     REQUIRE_OK(sources_row(b.sources, RES, &row, &st), st);
+    /* Logits are not made again: what stands in place of feature 0's stays. */
+    static struct store_feature logits[2];
+    REQUIRE_OK(store_read_logits(b.store, row, 0, 2, logits, &found, &st), st);
+    REQUIRE(found);
+    struct store_feature swapped = logits[1];
+    swapped.index = 0;
+    REQUIRE_OK(store_write_logits(b.store, row, &swapped, 1, &st), st);
+    REQUIRE_OK(indexer_read(&ix, &options, "genesis", &figures, &st), st);
+    REQUIRE_OK(indexer_dashboards(&ix, &st), st);
+    REQUIRE_OK(store_read_logits(b.store, row, 0, 1, logits, &found, &st), st);
+    CHECK(found && memcmp(logits[0].positive, logits[1].positive, sizeof logits[0].positive) == 0);
     REQUIRE_OK(store_read_dashboard(b.store, row, &d, &found, &st), st);
     REQUIRE(found);
     CHECK(d.documents == 15 + figures.contexts && d.tokens == 15 * 63 + figures.tokens);
     CHECK_STRING(d.corpora, "[\"demo\",\"genesis\"]");
     store_dashboard_free(&d);
+    bench_close(&b);
+}
+
+static void note_waiting(void *user, const struct indexer_progress *p)
+{
+    struct indexer_progress *seen = user;
+    if (strcmp(p->phase, "waiting") == 0) {
+        *seen = *p;
+    }
+}
+
+static void waits_for_its_turn_and_can_be_stopped_then(void)
+{
+    struct bench b;
+    struct status st = {0};
+    struct indexer_progress seen = {0};
+    atomic_bool stop = true;
+    int lock;
+    int64_t holder;
+    if (!bench_open(&b, "demo", 1)) {
+        return;
+    }
+    REQUIRE_OK(store_lock_index(b.store, &lock, &holder, &st), st);
+    REQUIRE(lock >= 0);
+    struct indexer ix = indexer_of(&b, both, 1);
+    ix.cancel = &stop;
+    CHECK(read_demo(&ix, 1000, &st) == STATUS_CANCELLED);
+    int other;
+    REQUIRE_OK(store_lock_index(b.store, &other, &holder, &st), st);
+    CHECK(other == -1 && holder == getpid());
+    store_unlock_index(lock);
+    stop = false;
+    ix.progress = note_waiting;
+    ix.user = &seen;
+    REQUIRE_OK(read_demo(&ix, 1000, &st), st);
+    CHECK(!seen.phase);
     bench_close(&b);
 }
 
@@ -480,6 +526,7 @@ static const struct test tests[] = {
     TEST(goes_on_where_it_was_stopped),
     TEST(computes_nothing_that_the_cache_holds_or_that_is_behind_a_mark),
     TEST(a_second_corpus_extends_what_is_there),
+    TEST(waits_for_its_turn_and_can_be_stopped_then),
     TEST(says_that_a_corpus_has_changed),
     TEST(stops_when_the_queue_is_stopped_and_names_unknown_sources),
     TEST(small_memory_gives_the_same_dashboards),

@@ -38,7 +38,7 @@ static void refuses_the_database_of_a_newer_darkmatter(void)
     f.store = NULL;
     REQUIRE(fixture_sql(&f, "PRAGMA user_version = 7"));
     check_refused(&f, MIGRATIONS, STATUS_UNSUPPORTED,
-                  "made by a newer darkmatter (schema 7, this one knows 2): use that version, or "
+                  "made by a newer darkmatter (schema 7, this one knows 3): use that version, or "
                   "another --db");
     CHECK_CONTAINS(f.st.message, f.path);
     fixture_close(&f);

@@ -69,7 +69,11 @@ static void print_progress(const struct indexing *x, const struct indexer_progre
 {
     char line[256], left[32], bar[BAR + 1];
     double share = 0.0;
-    if (p->source) {
+    if (strcmp(p->phase, "waiting") == 0) {
+        (void)snprintf(line, sizeof line,
+                       "waiting for process %lld, which indexes into this database",
+                       (long long)p->waiting_for);
+    } else if (p->source) {
         share = p->of_features ? (double)p->features / (double)p->of_features : 1.0;
         (void)snprintf(line, sizeof line, "dashboard of %s: %zu of %zu features", p->source,
                        p->features, p->of_features);
@@ -107,7 +111,7 @@ static void show_progress(void *user, const struct indexer_progress *p)
 {
     struct indexing *x = user;
     double t = now();
-    if (!p->source) {
+    if (!p->source && strcmp(p->phase, "waiting") != 0) {
         x->last = *p;
     }
     if (t - x->shown >= (x->bar ? BAR_SECONDS : LINE_SECONDS)) {

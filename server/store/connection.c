@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Why the file could not be opened. SQLite tries a second time, for reading alone, and reports that
@@ -71,6 +72,17 @@ int connection_error(struct connection *c, int result, struct status *st)
     }
 }
 
+/* Tries again every millisecond: SQLite's own handler soon sleeps 100 ms between its tries, and
+ * would miss the short gaps that long pieces of writing leave. `tried` counts from 0. */
+static int on_busy(void *busy_ms, int tried)
+{
+    if (tried >= (int)(intptr_t)busy_ms) {
+        return 0;
+    }
+    (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return 1;
+}
+
 int connection_open(struct connection *c, const char *path, bool writable, int busy_ms,
                     struct status *st)
 {
@@ -80,7 +92,7 @@ int connection_open(struct connection *c, const char *path, bool writable, int b
                 (writable ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
     int result = sqlite3_open_v2(path, &c->db, flags, NULL);
     if (result == SQLITE_OK) {
-        result = sqlite3_busy_timeout(c->db, busy_ms);
+        result = sqlite3_busy_handler(c->db, on_busy, (void *)(intptr_t)busy_ms);
     }
     /* SQLite falls back to reading alone where it may not write. */
     if (result == SQLITE_OK && writable && sqlite3_db_readonly(c->db, "main") == 1) {

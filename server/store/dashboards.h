@@ -52,8 +52,9 @@ struct store_dashboard {
 };
 
 /* Replaces a source's dashboard as a whole: begin, one put for each feature (any order), end.
- * Nothing is seen by readers before end commits; abandon rolls back. Other writes wait meanwhile,
- * so what is put must be at hand already. */
+ * Nothing is seen by readers before end; abandon takes it back. Features are written in turns of
+ * some milliseconds with pauses between them, in which others may write; one writer a source at a
+ * time (work/index_turn.h). `dashboard` must stay until end or abandon. */
 struct store_dashboard_writer;
 int store_dashboard_begin(struct store *store, int64_t source,
                           const struct store_dashboard *dashboard,
@@ -92,6 +93,14 @@ void store_feature_page_free(struct store_feature_page *page);
 int store_visit_features(struct store *store, int64_t source, uint32_t first, size_t n,
                          int (*visit)(void *user, const struct store_feature *feature), void *user,
                          struct status *st);
+
+/* What features write into the vocabulary, kept whatever becomes of dashboards. The calls fill and
+ * read the logits' part of features [n], those of the indices first .. first+n-1. */
+int store_write_logits(struct store *store, int64_t source, const struct store_feature *features,
+                       size_t n, struct status *st);
+/* *found is false, and features untouched or half filled, unless all are there. */
+int store_read_logits(struct store *store, int64_t source, uint32_t first, size_t n,
+                      struct store_feature *features, bool *found, struct status *st);
 
 /* Nearest features that were kept, as pairs; *n = 0 if none are. */
 int store_read_neighbours(struct store *store, int64_t source, uint32_t index, int64_t target,

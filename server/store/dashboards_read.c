@@ -128,8 +128,10 @@ static int page_is_damaged(int64_t source, uint32_t index, struct status *st)
 }
 
 static const char sql_read_feature[] =
-    "SELECT count, maximum, statistic, logits, label FROM feature"
-    " WHERE source = :source AND number = :number";
+    "SELECT f.count, f.maximum, f.statistic, l.logits, f.label FROM dashboard d"
+    " JOIN feature f ON f.build = d.build AND f.number = :number"
+    " LEFT JOIN feature_logits l ON l.source = d.source AND l.number = f.number"
+    " WHERE d.source = :source";
 
 /* The label's text is appended to *label. */
 static int read_feature(struct connection *c, int64_t source, uint32_t index,
@@ -159,7 +161,8 @@ static int read_feature(struct connection *c, int64_t source, uint32_t index,
 static const char sql_read_examples[] =
     "SELECT part, place, text, corpus, document, position, value, bin_min, bin_max, bin_contains,"
     " along, ids FROM example JOIN text ON text.id = example.text"
-    " WHERE source = :source AND number = :number AND (part > 0 OR :limit = 0 OR place < :limit)"
+    " WHERE build = (SELECT build FROM dashboard WHERE source = :source) AND number = :number AND "
+    "(part > 0 OR :limit = 0 OR place < :limit)"
     " ORDER BY part, place";
 
 /* Appends the ids and, widened, the values along the text. False if the blob does not fit it. */

@@ -6,8 +6,10 @@
 #include <inttypes.h>
 
 static const char sql_visit_features[] =
-    "SELECT number, count, maximum, statistic, logits, label FROM feature"
-    " WHERE source = :source AND number >= :first AND number < :end ORDER BY number";
+    "SELECT f.number, f.count, f.maximum, f.statistic, l.logits, f.label FROM dashboard d"
+    " JOIN feature f ON f.build = d.build AND f.number >= :first AND f.number < :end"
+    " LEFT JOIN feature_logits l ON l.source = d.source AND l.number = f.number"
+    " WHERE d.source = :source ORDER BY f.number";
 
 /* False if a blob is damaged. */
 static bool take_feature(sqlite3_stmt *s, struct store_feature *f)

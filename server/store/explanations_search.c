@@ -68,9 +68,10 @@ static bool build_list(char **list, const char *const *names, size_t n)
 
 /* --- matches ---------------------------------------------------------------------------------- */
 
-/* Of the sources of one name only the newest dashboard's labels count. */
+/* Of the sources of one name only the newest dashboard's labels count: max() picks the row that the
+ * other columns come from. */
 static const char sql_match[] =
-    "WITH latest AS (SELECT max(s.id) AS id, s.name AS source, m.name AS model FROM source s"
+    "WITH latest AS (SELECT max(s.id), d.build, s.name AS source, m.name AS model FROM source s"
     " JOIN model m ON m.id = s.model JOIN dashboard d ON d.source = s.id GROUP BY m.name, s.name),"
     " hit AS ("
     " SELECT rowid AS row, bm25(explanation_stem) AS score FROM explanation_stem(:match)"
@@ -83,7 +84,7 @@ static const char sql_match[] =
     " GROUP BY hit.row"
     " UNION ALL"
     " SELECT 1, l.rowid, bm25(label_text) FROM label_text(:match) l"
-    " JOIN latest ON latest.id = l.rowid >> 32"
+    " JOIN latest ON latest.build = l.rowid >> 32"
     " WHERE (:model IS NULL OR latest.model = :model)"
     " AND (:sources IS NULL OR latest.source IN (SELECT value FROM json_each(:sources)))"
     " ORDER BY score, is_label, row";
@@ -94,7 +95,8 @@ static const char sql_explanation[] =
 
 static const char sql_label[] =
     "SELECT m.name, s.name, l.rowid & 4294967295, l.label, '', '', '' FROM label_text l"
-    " JOIN source s ON s.id = l.rowid >> 32 JOIN model m ON m.id = s.model WHERE l.rowid = :row";
+    " JOIN dashboard d ON d.build = l.rowid >> 32 JOIN source s ON s.id = d.source JOIN model m ON "
+    "m.id = s.model WHERE l.rowid = :row";
 
 static int show(struct connection *c, bool is_label, int64_t at, double rank,
                 int (*visit)(void *user, const struct store_match *m), void *user,

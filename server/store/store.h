@@ -64,4 +64,9 @@ struct store_figures {
 };
 int store_figures(struct store *store, struct store_figures *figures, struct status *st);
 
+/* Takes the lock that there is once for a database, whoever asks in whichever process: *lock is -1
+ * if another has it (*holder is that process; 0: unknown), else it is to be given back. */
+int store_lock_index(struct store *store, int *lock, int64_t *holder, struct status *st);
+void store_unlock_index(int lock); /* -1 is fine */
+
 #endif

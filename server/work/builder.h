@@ -1,5 +1,5 @@
-/* Makes a source's dashboard from its activations in the database and puts it there in one
- * transaction (core/dashboard counts; server/store keeps).
+/* Makes a source's dashboard from its activations in the database and puts it there, in place of
+ * the old one (core/dashboard counts; server/store keeps).
  *
  * Features are done in chunks whose accumulators fit `memory`; each chunk reads the activations
  * twice, and the texts of its examples once more. Results wait in a temporary file. */

@@ -53,7 +53,7 @@ int builder_compare_wants(const void *a, const void *b);
 /* The results of the chunk of n features from `first` on, into the spool. */
 int builder_write_records(struct build *w, size_t first, size_t n, struct status *st);
 
-/* All of them from the spool into the database, in one transaction. */
+/* All of them from the spool into the database, where they replace the old ones at once. */
 int builder_put(struct build *w, struct status *st);
 
 #endif

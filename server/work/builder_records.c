@@ -77,31 +77,37 @@ static void token_text(void *user, int32_t id, struct text *out)
     engine_token_text(user, id, out);
 }
 
-static int write_record(struct build *w, uint32_t index, const struct engine_logits *logits,
+static void copy_logits(struct store_feature *to, uint32_t index, const struct engine_logits *from)
+{
+    _Static_assert(sizeof from->top_ids == sizeof to->positive_ids, "both have 10");
+    to->index = index;
+    to->has_logits = true;
+    memcpy(to->positive_ids, from->top_ids, sizeof from->top_ids);
+    memcpy(to->negative_ids, from->bottom_ids, sizeof from->bottom_ids);
+    memcpy(to->positive, from->top, sizeof from->top);
+    memcpy(to->negative, from->bottom, sizeof from->bottom);
+    to->logits = histogram(&from->histogram);
+}
+
+/* logits: a feature of which only that part counts; NULL: none. */
+static int write_record(struct build *w, uint32_t index, const struct store_feature *logits,
                         size_t i, struct text *label, struct status *st)
 {
     const struct dashboard_feature *f = dashboard_feature(w->dashboard, i);
     struct example_record examples[BUILDER_EXAMPLES];
-    struct feature_record r = {.feature = {.index = index,
-                                           .count = f->count,
-                                           .maximum = f->maximum,
-                                           .activations = histogram(&f->histogram),
-                                           .has_logits = logits != NULL}};
+    struct feature_record r = {.feature = logits ? *logits : (struct store_feature){0}};
+    r.feature.index = index;
+    r.feature.count = f->count;
+    r.feature.maximum = f->maximum;
+    r.feature.activations = histogram(&f->histogram);
+    r.feature.label = NULL;
     int32_t fired[DASHBOARD_TOP];
     for (size_t t = 0; t < f->n_top; t++) {
         fired[t] = f->top[t].token;
     }
-    if (logits) {
-        _Static_assert(sizeof logits->top_ids == sizeof r.feature.positive_ids, "both have 10");
-        memcpy(r.feature.positive_ids, logits->top_ids, sizeof logits->top_ids);
-        memcpy(r.feature.negative_ids, logits->bottom_ids, sizeof logits->bottom_ids);
-        memcpy(r.feature.positive, logits->top, sizeof logits->top);
-        memcpy(r.feature.negative, logits->bottom, sizeof logits->bottom);
-        r.feature.logits = histogram(&logits->histogram);
-    }
     text_clear(label);
-    label_write(label, fired, f->n_top, logits ? logits->top_ids : NULL, logits ? ENGINE_LOGITS : 0,
-                token_text, w->b->engine);
+    label_write(label, fired, f->n_top, logits ? logits->positive_ids : NULL,
+                logits ? DASHBOARD_LOGITS : 0, token_text, w->b->engine);
     if (label->failed) {
         return status_no_memory(st, 256);
     }
@@ -116,16 +122,35 @@ static int write_record(struct build *w, uint32_t index, const struct engine_log
                 : spool_append(w->records, examples, r.n_examples * sizeof *examples, &at, st);
 }
 
+/* Which logits there are of the block: kept ones, else computed and then kept, each block by
+ * itself, so that a run that ends on the way has not done them in vain. */
+static int block_logits(struct build *w, size_t first, size_t n, struct store_feature *kept,
+                        struct engine_logits *computed, bool *known, struct status *st)
+{
+    int code = store_read_logits(w->b->store, w->row, (uint32_t)first, n, kept, known, st);
+    if (code || *known) {
+        return code;
+    }
+    code = engine_feature_logits(w->b->engine, w->source->name, first, n, computed, known,
+                                 w->b->abandon, st);
+    for (size_t i = 0; i < n && *known; i++) {
+        copy_logits(&kept[i], (uint32_t)(first + i), &computed[i]);
+    }
+    return code || !*known ? code : store_write_logits(w->b->store, w->row, kept, n, st);
+}
+
 int builder_write_records(struct build *w, size_t first, size_t n, struct status *st)
 {
-    struct engine_logits *logits = memory_zalloc(ENGINE_LOGITS_STEP, sizeof *logits);
+    struct engine_logits *computed = memory_zalloc(ENGINE_LOGITS_STEP, sizeof *computed);
+    struct store_feature *logits = memory_zalloc(ENGINE_LOGITS_STEP, sizeof *logits);
     struct text label = {0};
-    int code = logits ? STATUS_OK : status_no_memory(st, ENGINE_LOGITS_STEP * sizeof *logits);
+    int code = computed && logits
+                   ? STATUS_OK
+                   : status_no_memory(st, ENGINE_LOGITS_STEP * (sizeof *computed + sizeof *logits));
     for (size_t at = 0; at < n && !code; at += ENGINE_LOGITS_STEP) {
         size_t block = n - at < ENGINE_LOGITS_STEP ? n - at : ENGINE_LOGITS_STEP;
-        bool known;
-        code = engine_feature_logits(w->b->engine, w->source->name, first + at, block, logits,
-                                     &known, w->b->abandon, st);
+        bool known = false;
+        code = block_logits(w, first + at, block, logits, computed, &known, st);
         for (size_t i = 0; i < block && !code; i++) {
             code = write_record(w, (uint32_t)(first + at + i), known ? &logits[i] : NULL, at + i,
                                 &label, st);
@@ -136,6 +161,7 @@ int builder_write_records(struct build *w, size_t first, size_t n, struct status
     }
     text_free(&label);
     memory_free(logits);
+    memory_free(computed);
     return code;
 }
 
@@ -196,25 +222,20 @@ int builder_put(struct build *w, struct status *st)
     struct text names = {0};
     struct store_dashboard_writer *writer = NULL;
     int code = corpora_names(w->b->store, w->row, &names, st);
-    if (!code) {
-        const struct store_dashboard dashboard = {.documents = w->documents,
-                                                  .tokens = w->tokens,
-                                                  .context = w->context,
-                                                  .corpora = names.data,
-                                                  .seed = w->b->seed,
-                                                  .counts = w->counts,
-                                                  .maxima = w->maxima,
-                                                  .d_sae = w->source->d_sae};
-        code = store_dashboard_begin(w->b->store, w->row, &dashboard, &writer, st);
+    const struct store_dashboard dashboard = {.documents = w->documents,
+                                              .tokens = w->tokens,
+                                              .context = w->context,
+                                              .corpora = names.data,
+                                              .seed = w->b->seed,
+                                              .counts = w->counts,
+                                              .maxima = w->maxima,
+                                              .d_sae = w->source->d_sae};
+    code = code ? code : store_dashboard_begin(w->b->store, w->row, &dashboard, &writer, st);
+    if (!code && (code = put_features(w, writer, st))) {
+        store_dashboard_abandon(writer);
+    } else if (!code) {
+        code = store_dashboard_end(writer, st);
     }
     text_free(&names);
-    if (code) {
-        return code;
-    }
-    code = put_features(w, writer, st);
-    if (code) {
-        store_dashboard_abandon(writer);
-        return code;
-    }
-    return store_dashboard_end(writer, st);
+    return code;
 }

@@ -81,6 +81,8 @@ static void take_progress(void *user, const struct indexer_progress *p)
         jobs->progress.source = p->source;
         jobs->progress.features = p->features;
         jobs->progress.of_features = p->of_features;
+    } else if (strcmp(p->phase, "waiting") == 0) {
+        jobs->progress.phase = p->phase;
     } else {
         jobs->progress = *p;
     }

@@ -2,7 +2,7 @@
 
 #include "core/base/memory.h"
 #include "server/store/documents.h"
-#include "server/work/builder.h"
+#include "server/work/index_turn.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -390,6 +390,21 @@ static int open_run(struct run *r, const struct corpus_options *options, const c
     return read_marks(r, st);
 }
 
+static int run_turn(struct run *r, struct corpus *corpus, const struct corpus_options *options,
+                    const char *name, struct status *st)
+{
+    int turn;
+    int code = index_turn_take(r->ix, &turn, st);
+    if (code) {
+        return code;
+    }
+    r->started = now();
+    code = open_run(r, options, name, st);
+    code = code ? code : read_contexts(r, corpus, st);
+    index_turn_end(turn);
+    return code;
+}
+
 int indexer_read(const struct indexer *ix, const struct corpus_options *options, const char *name,
                  struct corpus_figures *figures, struct status *st)
 {
@@ -402,11 +417,7 @@ int indexer_read(const struct indexer *ix, const struct corpus_options *options,
     }
     pthread_mutex_init(&r.lock, NULL);
     pthread_cond_init(&r.changed, NULL);
-    r.started = now();
-    code = open_run(&r, options, name, st);
-    if (!code) {
-        code = read_contexts(&r, corpus, st);
-    }
+    code = run_turn(&r, corpus, options, name, st);
     *figures = corpus_figures(corpus);
     corpus_close(corpus);
     for (size_t i = 0; i < IN_FLIGHT; i++) {
@@ -417,37 +428,5 @@ int indexer_read(const struct indexer *ix, const struct corpus_options *options,
     pthread_mutex_destroy(&r.lock);
     memory_free(r.rows);
     memory_free(r.marks);
-    return code;
-}
-
-/* --- dashboards ------------------------------------------------------------------------------- */
-
-static void report_features(void *user, const char *source, size_t features, size_t of)
-{
-    const struct indexer *ix = user;
-    const struct indexer_progress p = {.phase = "dashboards",
-                                       .seconds_left = -1.0,
-                                       .source = source,
-                                       .features = features,
-                                       .of_features = of};
-    if (ix->progress) {
-        ix->progress(ix->user, &p);
-    }
-}
-
-int indexer_dashboards(const struct indexer *ix, struct status *st)
-{
-    const struct builder builder = {.engine = ix->engine,
-                                    .store = ix->store,
-                                    .sources = ix->sources,
-                                    .memory = ix->memory,
-                                    .seed = ix->seed,
-                                    .abandon = ix->abandon,
-                                    .progress = report_features,
-                                    .user = (void *)(uintptr_t)ix};
-    int code = STATUS_OK;
-    for (size_t s = 0; s < ix->n_names && !code; s++) {
-        code = builder_run(&builder, ix->names[s], st);
-    }
     return code;
 }

@@ -22,7 +22,8 @@
 #define INDEXER_BATCH 512
 
 struct indexer_progress {
-    const char *phase;            /* "activations", then "dashboards" */
+    const char *phase;            /* "activations", then "dashboards"; before either "waiting" */
+    int64_t waiting_for;          /* the process that indexes into the database; 0: unknown */
     int64_t documents, tokens;    /* of the corpus, behind the marks of all sources */
     int64_t total_tokens;         /* about; 0: unknown */
     double tokens_per_second;     /* of this run; 0: unknown yet */

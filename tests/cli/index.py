@@ -31,14 +31,21 @@ def index(db, *flags, wait=True):
 
 
 def dashboards(path):
-    """Everything that indexing made, the time of it left out."""
+    """Everything that indexing made, the time of it and the number of the build left out."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        tables = {"dashboard": "source, documents, tokens, context, corpora, seed, counts, maxima",
-                  "feature": "*", "example": "*", "document": "*", "indexed": "*",
-                  "label_text": "rowid, label", "activation": "*"}
-        return {table: db.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3, 4"
-                                  if columns == "*" else f"SELECT {columns} FROM {table} ORDER BY 1"
-                                  ).fetchall() for table, columns in tables.items()}
+        built = ("SELECT d.source, t.number, {} FROM dashboard d JOIN {} t USING (build)"
+                 " ORDER BY 1, 2, 3, 4")
+        return {table: db.execute(query).fetchall() for table, query in {
+            "dashboard": "SELECT source, documents, tokens, context, corpora, seed, counts, maxima"
+                         " FROM dashboard ORDER BY 1",
+            "feature": built.format("count, maximum, statistic, label", "feature"),
+            "example": built.format("part, place, text, corpus, document, position, value, bin_min,"
+                                    " bin_max, bin_contains, along", "example"),
+            "label_text": "SELECT source, l.rowid & 4294967295, label FROM label_text l"
+                          " JOIN dashboard ON build = l.rowid >> 32 ORDER BY 1, 2",
+            "leftovers": "SELECT count(*) FROM build",
+            **{table: f"SELECT * FROM {table} ORDER BY 1, 2, 3" for table in
+               ("feature_logits", "document", "indexed", "activation")}}.items()}
 
 
 def expect_same(found, expected):
@@ -160,6 +167,18 @@ def interrupted(unbroken):
         expect_same(dashboards(path), unbroken)
 
 
+def two_at_once(unbroken):
+    path = os.path.join(scratch(), "lab.db")
+    with check("of two at once the second waits and says for whom; together they come to the same"):
+        first = index(path, *FLAGS, wait=False)
+        until(lambda: os.path.exists(path + "-index"), "the first one's lock")
+        second = index(path, *FLAGS, wait=False)
+        said = [process.communicate(timeout=2 * SECONDS)[1].decode() for process in (first, second)]
+        expect([first.returncode, second.returncode], [0, 0], f"exit codes ({said})")
+        expect_in("waiting for process ", "".join(said))
+        expect_same(dashboards(path), unbroken)
+
+
 def beside_a_server(unbroken):
     server = Server()
     with check("it works while a server answers from the same database"):
@@ -262,6 +281,7 @@ exports = exported(reference)
 reference = dashboards(reference)
 killed(reference, exports, started)
 interrupted(reference)
+two_at_once(reference)
 beside_a_server(reference)
 by_itself()
 finish()

@@ -114,8 +114,8 @@ def check_examples(db, s, feature):
     parts = collections.Counter()
     for (part, place, text, corpus, document, position, value, low, high, contains, along) in \
             db.execute("SELECT part, place, text, corpus, document, position, value, bin_min,"
-                       " bin_max, bin_contains, along FROM example WHERE source = ? AND number = ?"
-                       " ORDER BY part, place", (s.id, feature)):
+                       " bin_max, bin_contains, along FROM dashboard JOIN example USING (build)"
+                       " WHERE source = ? AND number = ? ORDER BY part, place", (s.id, feature)):
         where = Place(corpus, document, position, text)
         expect(place, parts[part], f"place in part {part}")
         parts[part] += 1
@@ -148,8 +148,9 @@ def check_source(db, s, examples_of):
            [len(s.found[i]) for i in range(s.d_sae)], "counts")
     largest = [max((value for value, _ in s.found[i]), default=0.0) for i in range(s.d_sae)]
     expect(list(struct.unpack(f"<{s.d_sae}f", maxima)), largest, "maxima")
-    kept = db.execute("SELECT number, count, maximum, statistic FROM feature WHERE source = ?"
-                      " ORDER BY number", (s.id,)).fetchall()
+    kept = db.execute("SELECT number, count, maximum, statistic FROM dashboard"
+                      " JOIN feature USING (build) WHERE source = ? ORDER BY number",
+                      (s.id,)).fetchall()
     expect(len(kept), s.d_sae, "features")
     for number, count, maximum, statistic in kept:
         values = [value for value, _ in s.found[number]]
@@ -212,7 +213,7 @@ def check_logits(db, s, folder, numbers):
     embedding = tensor("model.embed_tokens.weight")
     heads = tensor("model.layers.2.self_attn.o_proj.weight") if "-att-" in s.name else None
     for number, row in zip(numbers, decoder_rows(folder, numbers)):
-        blob, = db.execute("SELECT logits FROM feature WHERE source = ? AND number = ?",
+        blob, = db.execute("SELECT logits FROM feature_logits WHERE source = ? AND number = ?",
                            (s.id, number)).fetchone()
         highest, high, lowest, low, bins = logits(blob)
         every = times(embedding, times(heads, row) if heads else row)
@@ -264,7 +265,7 @@ def check_examples_of_api(s, number, activations, texts, samples):
 def check_feature_of_api(db, s, number, reply, texts):
     values = [value for value, _ in s.found[number]]
     largest = max(values, default=0)
-    blob, = db.execute("SELECT logits FROM feature WHERE source = ? AND number = ?",
+    blob, = db.execute("SELECT logits FROM feature_logits WHERE source = ? AND number = ?",
                        (s.id, number)).fetchone()
     highest, high, lowest, low, bins = logits(blob)
     frequency, written = middles(binned(values) if values else None), middles(bins)
@@ -280,8 +281,8 @@ def check_feature_of_api(db, s, number, reply, texts):
             "neg_values": [round(value, 5) for value in low]}.items():
         expect(reply[key], expected, f"feature {number}: {key}")
     samples = [(part, place, value, Place(*where)) for part, place, value, *where in db.execute(
-        "SELECT part, place, value, corpus, document, position, text FROM example"
-        " WHERE source = ? AND number = ? AND part > 0", (s.id, number))]
+        "SELECT part, place, value, corpus, document, position, text FROM dashboard"
+        " JOIN example USING (build) WHERE source = ? AND number = ? AND part > 0", (s.id, number))]
     if values:
         check_examples_of_api(s, number, reply["activations"], texts, samples)
     else:

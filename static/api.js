@@ -63,19 +63,11 @@ async function content(response, binary) {
   }
 }
 
-/**
- * GET (no body) or POST. A missing secret is asked for, a full queue is waited for.
- * @returns {Promise<{data: object, cache: string|null, ms: number}>} cache: "hit", "miss" or null
- */
-export async function request(path, body, { signal, onBusy, binary = false } = {}) {
-  const started = performance.now();
+/** A good answer's response. A missing secret is asked for, a full queue is waited for. */
+async function answer(path, body, { signal, onBusy }) {
   for (let tries = 1; ; ) {
     const response = await send(path, body, signal);
-    if (response.ok) {
-      const data = await content(response, binary);
-      const cache = response.headers.get('X-Darkmatter-Cache');
-      return { data, cache, ms: performance.now() - started };
-    }
+    if (response.ok) return response;
     if (response.status === 401) {
       const secret = await askSecret(hasSecret());
       if (secret === null) throw await failure(response);
@@ -88,6 +80,41 @@ export async function request(path, body, { signal, onBusy, binary = false } = {
     } else {
       throw await failure(response);
     }
+  }
+}
+
+/**
+ * GET (no body) or POST.
+ * @returns {Promise<{data: object, cache: string|null, ms: number}>} cache: "hit", "miss" or null
+ */
+export async function request(path, body, { signal, onBusy, binary = false } = {}) {
+  const started = performance.now();
+  const response = await answer(path, body, { signal, onBusy });
+  const data = await content(response, binary);
+  const cache = response.headers.get('X-Darkmatter-Cache');
+  return { data, cache, ms: performance.now() - started };
+}
+
+/** POST answered by server-sent events: onFrame is called with each one's object. */
+export async function requestStream(path, body, { signal, onBusy, onFrame }) {
+  const response = await answer(path, body, { signal, onBusy });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const frames = (text + value).split('\n\n');
+      text = frames.pop();
+      for (const frame of frames) {
+        const data = JSON.parse(frame.replace(/^data: /, ''));
+        if (typeof data.error === 'string') throw new ApiError(data.error, response.status);
+        onFrame(data);
+      }
+    }
+  } catch (error) {
+    if (error.name === 'AbortError' || error instanceof ApiError) throw error;
+    throw new ApiError('The answer broke off before its end.', 0);
   }
 }
 

@@ -9,7 +9,7 @@ import { count, percent, short } from './format.js';
 import { capabilities } from './frame.js';
 import { statistics } from './logits.js';
 import { neighboursPane } from './neighbours.js';
-import { comparePath, featurePath, labPath, modelPath, sourcePath } from './paths.js';
+import { comparePath, featurePath, modelPath, sourcePath, steerPath } from './paths.js';
 import { describe } from './sources.js';
 import { testBox } from './testbox.js';
 
@@ -49,7 +49,8 @@ function headline(names) {
   const element = h('div', { class: 'headline' },
     h('div', { class: 'where' }, crumbs,
       h('div', { class: 'steps' }, previous, next, random, jump(names),
-        h('a', { class: 'plain', href: comparePath([names]) }, 'Compare'))), title);
+        h('a', { class: 'plain', href: comparePath([names]) }, 'Compare'),
+        h('a', { class: 'plain', id: 'steer', href: steerPath([names]) }, 'Steer'))), title);
 
   function means(feature) {
     const { text, isLabel } = dashboard.meaning(feature);

@@ -32,6 +32,17 @@ function themeToggle(button) {
   label();
 }
 
+/** The way from tool to tool: the text that is looked at comes along. */
+function rooms(nav) {
+  const links = [...nav.querySelectorAll('a')].map((link) => ({ link, path: link.getAttribute('href') }));
+  for (const { link, path } of links) if (path === location.pathname) link.setAttribute('aria-current', 'page');
+  function carry() {
+    const text = new URLSearchParams(location.search).get('text');
+    for (const { link, path } of links) link.href = text === null ? path : `${path}?${new URLSearchParams({ text })}`;
+  }
+  for (const event of ['pointerover', 'focusin', 'pointerdown']) nav.addEventListener(event, carry);
+}
+
 let asked = null;
 /** What /v1/capabilities says, asked once a page. */
 export function capabilities() {
@@ -48,6 +59,7 @@ export function openFrame({ model = '', source = '' }) {
   const embedded = query.get('embed') === 'true';
   document.documentElement.classList.toggle('embedded', embedded);
   themeToggle(byId('theme'));
+  rooms(byId('rooms'));
 
   function showModel(id) {
     name.textContent = id;

@@ -1,16 +1,17 @@
 // The prompt lab: a text in, the features of every token out. What the page shows is one state
 // (text, source, feature, marked tokens); it lives in the address, and every change asks the server.
 import { request } from './api.js';
+import { asking, passing } from './asking.js';
 import * as calls from './calls.js';
 import { h } from './dom.js';
 import { labView } from './lab_view.js';
-import { featureNames } from './names.js';
+import { lanes } from './lanes.js';
+import { knownMeaning, learn as learnMeanings } from './meanings.js';
 import { featurePath } from './paths.js';
 import { EXAMPLES } from './prompt.js';
 import { catalogue } from './sources.js';
 import * as address from './state.js';
 
-const HEALTH_EVERY_MS = 2000;
 const KEYS = [['Enter', 'runs'], ['← →', 'walk the tokens'], ['Space', 'marks a token'],
   ['Esc', 'clears the feature'], ['/', 'to the text']];
 
@@ -26,31 +27,13 @@ const strongest = (results) => new Map(results.map(({ token_position: position, 
   list.filter((one) => one.activation_value > 0)
     .map((one) => ({ feature: one.feature_index, value: one.activation_value }))]));
 
-/** Requests by what they are for: a newer one ends the older. */
-function lanes() {
-  const open = new Map();
-  return {
-    enter(name) {
-      open.get(name)?.abort();
-      const controller = new AbortController();
-      open.set(name, controller);
-      return controller.signal;
-    },
-    clear() {
-      for (const controller of open.values()) controller.abort();
-      open.clear();
-    },
-  };
-}
-
 export function openLab(main, frame) {
   const view = labView(main, { run: runForm, halt, choose, type, mark, unmark: () => setMarked([]),
     setDensity,
     pathOf: (feature) => featurePath(model, state.source, feature),
-    nameOf: (feature) => names.of(state.source, feature), list: learn });
-  const names = featureNames();
+    nameOf: (feature) => knownMeaning(state.source, feature)?.text ?? '', list: learn });
   const lane = lanes();
-  let pending = 0;
+  const { ask, during, report } = asking({ progress: view.progress, lane });
   let model = '';
   let sources = [];
   /** @type {address.State} */
@@ -58,39 +41,6 @@ export function openLab(main, frame) {
   const set = () => sources.find(({ name }) => name === state.source)?.set;
 
   /* --- asking ------------------------------------------------------------------------------- */
-
-  const ask = ({ path, body }, signal) => request(path, body, {
-    signal, onBusy: (seconds) => view.progress.say(`The server is busy; trying again in ${seconds} s.`),
-  });
-
-  /** Shows that something is waited for until the work is done, given up or replaced. */
-  async function during(words, work) {
-    view.progress.start(words);
-    pending++;
-    try {
-      await work();
-    } finally {
-      pending--;
-      if (pending === 0) view.progress.stop();
-    }
-  }
-
-  /** Says what went wrong; a server that is away is asked again until it is back. */
-  function report(error, where, retry) {
-    if (error.name === 'AbortError') return;
-    where.say(error.message, retry && { label: 'Try again', run: retry });
-    if (error.status === 0 && retry) waitForServer(retry);
-  }
-
-  async function waitForServer(retry) {
-    const signal = lane.enter('health');
-    for (;;) {
-      await new Promise((resolve) => setTimeout(resolve, HEALTH_EVERY_MS));
-      if (signal.aborted) return;
-      const alive = await request('/health', undefined, { signal }).then(() => true, () => false);
-      if (alive && !signal.aborted) return void retry();
-    }
-  }
 
   function showChoice() {
     const { url, whole } = address.link({ ...state, marked: [] });
@@ -117,7 +67,7 @@ export function openLab(main, frame) {
 
   /** Names are an extra: where they cannot be had, the numbers stand alone. */
   function learn(features) {
-    names.learn(model, state.source, features).then(() => view.rename(), () => {});
+    learnMeanings(model, features.map((index) => ({ source: state.source, index }))).then(() => view.rename(), () => {});
   }
 
   async function loadWholeText() {
@@ -178,7 +128,7 @@ export function openLab(main, frame) {
       else await during('Reading tokens…', () => loadTokens(signal));
     } catch (error) {
       if (error.name !== 'AbortError') view.hide();
-      report(error, view.problem, [0, 401, 500, 503].includes(error.status) ? run : null);
+      report(error, view.problem, passing(error) ? run : null);
     }
     if (!signal.aborted) view.form.busy(false);
   }

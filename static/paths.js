@@ -5,7 +5,14 @@ export const modelPath = (model) => `/${part(model)}`;
 export const sourcePath = (model, source) => `/${part(model)}/${part(source)}`;
 export const featurePath = (model, source, index) => `${sourcePath(model, source)}/${index}`;
 export const labPath = (query) => `/?${new URLSearchParams(query)}`;
+export const toolPath = (tool, query) => `/${tool}?${new URLSearchParams(query)}`;
 export const searchPath = (query) => `/search?${new URLSearchParams(query)}`;
+
+/** features: [{source, index, strength?}], as "source:index:strength" each. */
+export function steerPath(features, query = {}) {
+  const list = features.map(({ source, index, strength }) => [source, index, strength].filter((one) => one !== undefined).join(':'));
+  return toolPath('steer', { ...query, features: list.join(',') });
+}
 
 /** features: [{model, source, index}], written as Neuronpedia's quick lists are. */
 export function comparePath(features) {

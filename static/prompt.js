@@ -12,15 +12,18 @@ export const EXAMPLES = [
 ];
 const COUNT_DELAY_MS = 250;
 
-/** @param onRun the text or source is to be computed; onStop: it no longer is */
-export function promptForm({ onRun, onStop }) {
+/**
+ * @param onRun the text or source is to be computed; onStop: it no longer is
+ * @param verb what the button says; controls: elements beside the source
+ */
+export function promptForm({ onRun, onStop, verb = 'Run', controls = [], placeholder = 'Type a text to see which features fire on each of its tokens' }) {
   const text = h('textarea', {
     id: 'text', rows: 1, spellcheck: 'false', autocomplete: 'off', 'aria-describedby': 'count',
-    placeholder: 'Type a text to see which features fire on each of its tokens',
+    placeholder,
   });
   const source = h('select', { id: 'source' });
   const count = h('span', { class: 'count', id: 'count' });
-  const button = h('button', { type: 'submit', class: 'primary' }, 'Run');
+  const button = h('button', { type: 'submit', class: 'primary' }, verb);
   const sourceField = h('span', { class: 'field' }, h('label', { for: 'source' }, 'Source'), source);
   const examples = h('p', { class: 'examples' }, h('span', { class: 'muted' }, 'Try'),
     EXAMPLES.map((example) => h('button', {
@@ -33,7 +36,7 @@ export function promptForm({ onRun, onStop }) {
     }, example.split('\n')[0])));
   const element = h('form', { class: 'prompt', 'aria-label': 'Text and source' },
     h('label', { for: 'text', class: 'unseen' }, 'Text'), text,
-    h('div', { class: 'controls' }, sourceField, count, button), examples);
+    h('div', { class: 'controls' }, sourceField, controls, count, button), examples);
 
   let limit = null;
   let running = false;
@@ -101,7 +104,7 @@ export function promptForm({ onRun, onStop }) {
     },
     busy(yes) {
       running = yes;
-      button.textContent = yes ? 'Stop' : 'Run';
+      button.textContent = yes ? 'Stop' : verb;
       button.classList.toggle('stop', yes);
     },
   };

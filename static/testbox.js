@@ -3,7 +3,7 @@ import { request } from './api.js';
 import { h } from './dom.js';
 import { short } from './format.js';
 import { passage, tokenWords } from './passage.js';
-import { labPath, setQuery } from './paths.js';
+import { labPath, setQuery, steerPath } from './paths.js';
 import { tips } from './tip.js';
 
 /**
@@ -73,6 +73,7 @@ export function testBox(feature, { field = true, onValue }) {
         silent ? h('span', { class: 'muted' }, 'The feature is 0 on every token of this text.') : '',
         h('button', { type: 'button', class: 'plain', onclick: reset, hidden: !field }, 'Reset'),
         h('a', { class: 'plain', href: labPath({ source: feature.source, feature: feature.index, text: text.value }) }, 'TopK'),
+        h('a', { class: 'plain', href: steerPath([feature], { text: text.value }) }, 'Steer'),
         h('button', { type: 'button', class: 'plain', onclick: share }, 'Share')));
     onValue(silent ? null : maxValue);
   }

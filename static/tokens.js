@@ -10,10 +10,11 @@ function face(token) {
 }
 
 /**
+ * @param paintCell (cell, value, maximum) colours a token: an activation if nothing else is said
  * @param onInspect called with the position that the person points at or has focused, or null
  * @param onMark called with a position that was clicked
  */
-export function tokenRow({ onInspect, onMark }) {
+export function tokenRow({ onInspect, onMark, paintCell = paint }) {
   const element = h('div', {
     class: 'tokens', role: 'listbox', 'aria-label': 'Tokens of the text',
     'aria-multiselectable': 'true', 'aria-orientation': 'horizontal',
@@ -73,7 +74,7 @@ export function tokenRow({ onInspect, onMark }) {
     cells.forEach((cell, position) => {
       if (cell.classList.contains('bos')) return;
       const value = values.get(position);
-      paint(cell, value ?? 0, maximum);
+      paintCell(cell, value ?? 0, maximum);
       const words = value === undefined ? '' : `, ${what(position)}: ${exact(value)}`;
       cell.setAttribute('aria-label', `${position}: ${visible(tokens[position])}${words}`);
       cell.title = `${JSON.stringify(tokens[position])} at ${position}${words}`;

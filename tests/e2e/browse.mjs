@@ -2,13 +2,12 @@
 // the first 50,000 tokens of the demo's corpus by itself.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { launch, newPage, settled } from './browser.mjs';
 import { run, test } from './check.mjs';
 import { D_SAE, MODEL, SOURCE } from './demo.mjs';
 import { startServer } from './server.mjs';
+import { accessible, fits, forAxe, site, tabTo } from './site.mjs';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const INDEX_MS = 60000;
 const FIRST_PAINT_MS = 200;
 const SLACK_MS = 1000; // the machine may be busy with other tests
@@ -17,27 +16,11 @@ const FEATURE = 140; // fires on " there"
 
 const server = await startServer();
 const browser = await launch();
+const { ask, at } = site(server, browser);
 
-async function ask(path, body) {
-  const options = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
-  const response = await fetch(server.base + path, body === undefined ? undefined : options);
-  assert.equal(response.status, 200, `${path}: ${response.status}`);
-  return response.json();
-}
 const row = (index = FEATURE, source = SOURCE) => ask(`/api/feature/${MODEL}/${source}/${index}`);
 const page = (index = FEATURE, source = SOURCE) => `/${MODEL}/${source}/${index}`;
 
-/** Opens an address in a fresh profile, runs the body, and fails on any error in the console. */
-async function at(path, options, body) {
-  const tab = await newPage(browser, options);
-  try {
-    await tab.goto(server.base + path);
-    await body(tab);
-    assert.deepEqual(tab.problems, []);
-  } finally {
-    await tab.context().close();
-  }
-}
 const ready = (tab) => tab.locator('main[data-ready]').waitFor();
 const rows = (tab) => tab.locator('.activations .row');
 const testValue = (tab) => tab.locator('#testvalue').getAttribute('data-value');
@@ -384,20 +367,13 @@ test('browse: everything works with the keyboard alone', async () => {
     await tab.keyboard.press('Enter');
     await tab.locator('.found > li').first().waitFor();
     const focused = () => tab.evaluate(() => document.activeElement.className);
-    const tabTo = async (wanted) => {
-      for (let i = 0; i < 60; i++) {
-        await tab.keyboard.press('Tab');
-        if (await tab.evaluate((selector) => document.activeElement.matches(selector), wanted)) return;
-      }
-      assert.fail(`Tab does not reach ${wanted}`);
-    };
-    await tabTo('.found a.text');
+    await tabTo(tab, '.found a.text');
     await tab.keyboard.press('Enter');
     await ready(tab);
-    await tabTo('.hist');
+    await tabTo(tab, '.hist');
     await tab.keyboard.press('ArrowRight');
     await tab.locator('.said', { hasText: / tokens?$/ }).waitFor();
-    await tabTo('.lead');
+    await tabTo(tab, '.lead');
     await tab.keyboard.press('ArrowDown');
     await tab.keyboard.press('Enter');
     assert.equal(await tab.evaluate(() => document.activeElement.getAttribute('aria-expanded')), 'true');
@@ -428,8 +404,7 @@ test('browse: nothing scrolls sideways at 400 pixels', async () => {
     if (name === 'none') continue;
     await at(path, { viewport: { width: 400, height: 800 } }, async (tab) => {
       await quiet(tab);
-      const { wide, room } = await tab.evaluate(() => ({ wide: document.documentElement.scrollWidth, room: document.documentElement.clientWidth }));
-      assert.ok(wide <= room, `${name}: ${wide} > ${room}`);
+      await fits(tab, name);
     });
   }
 });
@@ -438,12 +413,9 @@ test('browse: axe finds nothing serious, light and wide, dark and narrow', async
   for (const [colorScheme, width] of [['light', 1280], ['dark', 400]]) {
     for (const [name, path] of Object.entries(everywhere)) {
       if (name === 'none') continue;
-      await at(path, { colorScheme, viewport: { width, height: 900 }, reducedMotion: 'reduce', bypassCSP: true }, async (tab) => {
+      await at(path, forAxe(colorScheme, width), async (tab) => {
         await quiet(tab);
-        await tab.addScriptTag({ content: AXE });
-        const { violations } = await tab.evaluate(() => globalThis.axe.run());
-        const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-        assert.deepEqual(bad.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).slice(0, 3).join(' ')}`), [], `${name}, ${colorScheme}, ${width}`);
+        await accessible(tab, `${name}, ${colorScheme}, ${width}`);
       });
     }
   }

@@ -72,14 +72,17 @@ if [ -n "$reason" ]; then
     skip $here/client.mjs "$reason"
     skip $here/page.mjs "$reason"
     skip $here/browse.mjs "$reason"
+    skip $here/tools.mjs "$reason"
 else
     run $here/client.mjs
     if [ -x "$CHROMIUM" ]; then
         run $here/page.mjs
         run $here/browse.mjs
+        run $here/tools.mjs
     else
         skip $here/page.mjs "$CHROMIUM is not installed"
         skip $here/browse.mjs "$CHROMIUM is not installed"
+        skip $here/tools.mjs "$CHROMIUM is not installed"
     fi
 fi
 echo "$passed passed, $failed failed, $skipped skipped"

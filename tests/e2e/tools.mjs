@@ -1,0 +1,222 @@
+// The tools around one text in headless Chromium: attention, the residual stream, steering.
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { launch } from './browser.mjs';
+import { run, test } from './check.mjs';
+import { MODEL, SOURCE, TEXT, TOKENS, WIDTH } from './demo.mjs';
+import { startServer } from './server.mjs';
+import { accessible, fits, forAxe, site, tabTo } from './site.mjs';
+
+const FEATURE = 251; // King James Bible narrative
+const BEGINNING = 'In the beginning God created';
+
+const server = await startServer({ args: ['--no-auto-index'] });
+const browser = await launch();
+const { ask, at } = site(server, browser);
+
+const query = (path, parameters) => `${path}?${new URLSearchParams(parameters)}`;
+const done = (tab) => tab.locator('.results:not(.stale):not([hidden])').waitFor();
+const token = (tab, position) => tab.locator(`.token[data-position="${position}"]`);
+const near = (a, b) => assert.ok(Math.abs(a - b) <= 1e-6 * Math.max(1, Math.abs(b)), `${a} is not ${b}`);
+
+test('tools: attention shows the weights that trace gives, by token, by cell and by head', async () => {
+  await at(query('/attention', { text: TEXT, layer: '2' }), {}, async (tab) => {
+    await done(tab);
+    const { tensors } = await ask('/v1/trace', { prompt: TEXT, read: ['pattern.2'] });
+    const { shape: [heads, , size], data } = tensors['pattern.2'];
+    const weight = (head, from, to) => data[(head * size + from) * size + to];
+    assert.equal(await tab.locator('.heads button').count(), heads);
+    await tab.locator('.heads button').nth(1).click();
+    await token(tab, 5).hover();
+    const rows = tab.locator('#weights li');
+    const first = await rows.first().evaluate(({ dataset }) => ({ ...dataset }));
+    const best = Math.max(...Array.from({ length: 6 }, (_, to) => weight(1, 5, to)));
+    near(Number(first.value), best);
+    near(weight(1, 5, Number(first.position)), best);
+    near(Number(await token(tab, 3).getAttribute('data-value')), weight(1, 5, 3));
+    assert.ok(await tab.locator('.arcs path').count() > 0);
+    await tab.locator('[data-by="to"]').click();
+    await token(tab, 3).hover();
+    near(Number(await token(tab, 7).getAttribute('data-value')), weight(1, 7, 3));
+    const box = await tab.locator('.heat canvas').boundingBox();
+    await tab.mouse.click(box.x + (2.5 * box.width) / size, box.y + (4.5 * box.height) / size);
+    await tab.locator('#said', { hasText: weight(1, 4, 2).toFixed(4) }).waitFor();
+    await tab.reload();
+    await done(tab);
+    assert.equal(await tab.locator('.heads [aria-checked="true"]').getAttribute('data-head'), '1');
+    assert.equal(await tab.locator('#layer').inputValue(), '2');
+    await tab.locator('#layer').selectOption('4');
+    await tab.locator('#patterntitle', { hasText: 'Layer 4, head 1' }).waitFor();
+  });
+});
+
+test('tools: a token’s rows as images, stepped through with the keyboard, with the numbers of trace', async () => {
+  await at(query('/residual', { text: TEXT, token: '4' }), {}, async (tab) => {
+    await done(tab);
+    const { tensors } = await ask('/v1/trace', { prompt: TEXT, read: ['embed', 'resid_post.0', 'mlp_out.1'], positions: [4] });
+    assert.equal(await tab.locator('.heat canvas').evaluate(({ width, height }) => `${width} x ${height}`), '16 x 16');
+    const strongest = (name) => Math.max(...tensors[name].data.map(Math.abs));
+    const top = () => tab.locator('.dims button').first();
+    near(Math.abs(Number(await top().getAttribute('data-value'))), strongest('embed'));
+    await tabTo(tab, '.film button');
+    await tab.keyboard.press('ArrowRight');
+    await tab.locator('#point', { hasText: 'resid_post.0' }).waitFor();
+    near(Math.abs(Number(await top().getAttribute('data-value'))), strongest('resid_post.0'));
+    await tabTo(tab, '.heat');
+    await tab.keyboard.press('ArrowRight');
+    await tab.keyboard.press('ArrowDown');
+    near(Number(await tab.locator('#said .value').getAttribute('data-value')), tensors['resid_post.0'].data[16]);
+    assert.equal(tensors.embed.data.length, WIDTH);
+    await tab.locator('[data-site="mlp_out"]').click();
+    await tab.locator('.film button').nth(1).click();
+    await tab.locator('#point', { hasText: 'mlp_out.1' }).waitFor();
+    await top().click();
+    assert.match(tab.url(), /site=mlp_out&.*layer=1|layer=1&.*site=mlp_out/);
+    const { url } = { url: tab.url() };
+    await at(url.slice(server.base.length), {}, async (other) => {
+      await other.locator('#point', { hasText: 'mlp_out.1' }).waitFor();
+      near(Math.abs(Number(await other.locator('#said .value').getAttribute('data-value'))), strongest('mlp_out.1'));
+    });
+  });
+});
+
+test('tools: find a feature by words, steer with it, and read what the API gives', async () => {
+  await at(query('/steer', { text: BEGINNING, temp: '0', n: '8' }), {}, async (tab) => {
+    await tab.locator('#idle', { hasText: 'Choose a feature' }).waitFor();
+    await tab.locator('#chathint', { hasText: 'base model' }).waitFor();
+    await tab.locator('#find-feature').fill('king james');
+    await tab.locator('#hits button', { hasText: String(FEATURE) }).waitFor();
+    await tab.locator('#hits button', { hasText: String(FEATURE) }).click();
+    await tab.locator(`.dial[data-feature="${SOURCE}:${FEATURE}"] .strength`).fill('20');
+    await tab.locator('.strength').press('Enter');
+    const ready = () => tab.locator('button.primary', { hasText: 'Generate' }).waitFor();
+    await tab.waitForURL(new RegExp(`${SOURCE}%3A${FEATURE}%3A20`));
+    await ready();
+    await done(tab);
+    const { outputs } = await ask('/v1/steer/completion', {
+      prompt: BEGINNING, types: ['STEERED', 'DEFAULT'], features: [{ source: SOURCE, index: FEATURE, strength: 20 }], n_completion_tokens: 8,
+      freq_penalty: 1, seed: 16, n_logprobs: 5, sources: [SOURCE], top_features: 5,
+    });
+    for (const output of outputs) {
+      const column = tab.locator(`.continuation[data-type="${output.type}"]`);
+      assert.equal((await column.locator('.generated').textContent()).replaceAll('↵\n', '\n'), output.output);
+      const cell = column.locator('.tok').nth(2);
+      await cell.hover();
+      await tab.locator('.tip', { hasText: output.logprobs[2].logprob.toFixed(4) }).waitFor();
+      const shown = await column.locator('.thoughts li').evaluateAll((all) => all.map(({ dataset }) => dataset.feature));
+      assert.deepEqual(shown, output.tokens[2].top_features.map((one) => `${one.source}:${one.feature_index}`));
+    }
+    assert.notEqual(outputs[0].output, outputs[1].output);
+    assert.equal(await tab.locator('.tok.fork').count(), 2);
+    await tab.locator('.thoughts button').first().click();
+    assert.ok(await tab.locator('.writing .tok').evaluateAll((all) => all.some(({ style }) => style.backgroundColor)));
+    // The same from the address alone; and without the feature only one text is written.
+    await tab.reload();
+    await tab.locator('.tok').nth(15).waitFor();
+    await tab.getByRole('button', { name: `Remove feature ${FEATURE}` }).click();
+    await ready();
+    await tab.locator('.continuation[data-type="STEERED"]').waitFor({ state: 'hidden' });
+    assert.equal(await tab.locator('[data-type="DEFAULT"] .generated').textContent(), outputs[1].output);
+  });
+});
+
+test('tools: a long text streams, and Stop ends it at once', async () => {
+  await at(query('/steer', { text: BEGINNING, n: '200', freq: '2', features: `${SOURCE}:${FEATURE}:12` }), {}, async (tab) => {
+    await tab.locator('.tok').nth(3).waitFor();
+    await tab.locator('button.primary', { hasText: 'Stop' }).click();
+    await tab.locator('.notice', { hasText: 'Stopped' }).waitFor();
+    const count = await tab.locator('.tok').count();
+    await tab.locator('button.primary', { hasText: 'Generate' }).waitFor();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal(await tab.locator('.tok').count(), count);
+    assert.ok(count < 400, String(count));
+  });
+});
+
+test('tools: a model with a chat template is talked to, turn by turn', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'darkmatter-chat-'));
+  for (const name of ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer.model', 'tokenizer_config.json', 'darkmatter.json', 'saes']) {
+    cpSync(join('demo', name), join(folder, name), { recursive: true });
+  }
+  const settings = JSON.parse(readFileSync(join(folder, 'tokenizer_config.json')));
+  const template = "{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\\n' + message['content'] + '<end_of_turn>\\n' }}{% endfor %}";
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ ...settings, chat_template: template }));
+  const talker = await startServer({ args: ['--model', folder, '--saes', join(folder, 'saes')] });
+  try {
+    await site(talker, browser).at(query('/steer', { text: 'Who are you?', mode: 'chat', n: '6', features: `${SOURCE}:${FEATURE}:12` }), {}, async (tab) => {
+      await tab.locator('#reply').waitFor();
+      assert.equal(await tab.locator('[data-chat="true"]').getAttribute('aria-pressed'), 'true');
+      await tab.locator('#reply').click();
+      await tab.locator('#text:focus').fill('And then?');
+      await tab.locator('#text').press('Enter');
+      await tab.locator('#reply').waitFor();
+      const column = tab.locator('[data-type="STEERED"]');
+      assert.equal(await column.locator('.turn').count(), 3);
+      assert.match(await column.locator('.turn').last().textContent(), /And then\?/);
+      await tab.locator('#restart').click();
+      await tab.waitForFunction(() => document.querySelectorAll('[data-type="STEERED"] .turn').length === 1);
+    });
+  } finally {
+    await talker.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('tools: the way from a feature’s page and from tool to tool, with the text', async () => {
+  await at(`/${MODEL}/${SOURCE}/${FEATURE}`, {}, async (tab) => {
+    await tab.locator('#steer').click();
+    await tab.locator(`.dial[data-feature="${SOURCE}:${FEATURE}"]`).waitFor();
+    await tab.locator('#text').fill(TEXT);
+    await tab.locator('#text').press('Enter');
+    await done(tab);
+    await tab.locator('.rooms a', { hasText: 'Attention' }).click();
+    await done(tab);
+    assert.equal(await tab.locator('.rooms [aria-current="page"]').textContent(), 'Attention');
+    assert.equal(await tab.locator('.token').count(), TOKENS.length);
+    await tab.locator('.rooms a', { hasText: 'Lab' }).click();
+    await tab.locator('.token').first().waitFor();
+    assert.equal(await tab.locator('#text').inputValue(), TEXT);
+  });
+});
+
+test('tools: what goes wrong is said, and a server that was away is asked again', async () => {
+  await at(query('/steer', { text: BEGINNING, features: `${SOURCE}:99999:3` }), {}, async (tab) => {
+    await tab.locator('.notice', { hasText: '99999' }).waitFor();
+  });
+  await at(query('/attention', { text: 'word '.repeat(400) }), {}, async (tab) => {
+    await tab.locator('.notice', { hasText: '256' }).waitFor();
+    await tab.route('**/v1/trace', (route) => route.abort());
+    await tab.locator('#text').fill(TEXT);
+    await tab.locator('#text').press('Enter');
+    await tab.locator('.notice', { hasText: 'not running' }).waitFor();
+    await tab.unroute('**/v1/trace');
+    await tab.locator('.heads button').first().waitFor();
+  });
+});
+
+const everywhere = {
+  attention: query('/attention', { text: TEXT, layer: '2' }), residual: query('/residual', { text: TEXT, dim: '7' }),
+  steer: query('/steer', { text: BEGINNING, n: '4', features: `${SOURCE}:${FEATURE}:12` }),
+};
+
+test('tools: axe finds nothing serious, and nothing scrolls sideways at 400 pixels', async () => {
+  for (const [colorScheme, width] of [['light', 1280], ['dark', 400]]) {
+    for (const [name, path] of Object.entries(everywhere)) {
+      await at(path, forAxe(colorScheme, width), async (tab) => {
+        await done(tab);
+        await tab.waitForLoadState('networkidle');
+        await accessible(tab, `${name}, ${colorScheme}, ${width}`);
+        if (width === 400) await fits(tab, name);
+      });
+    }
+  }
+});
+
+try {
+  await run();
+} finally {
+  await browser.close();
+  await server.stop();
+}

@@ -103,6 +103,35 @@ static struct hash model_identity(const struct engine *e)
     return h;
 }
 
+/* touch(1), or a copy onto itself, changes nothing: the samples that make up the identity decide.
+ */
+static bool same_weights(struct engine *e)
+{
+    struct hash now = model_identity(e);
+    bool same = memcmp(&now, &e->identity, sizeof now) == 0;
+    if (same) {
+        model_folder_accept(&e->folder);
+    }
+    return same;
+}
+
+int engine_check_weights(struct engine *e, struct status *st)
+{
+    const char *file;
+    enum mapped_state state = model_folder_state(&e->folder, &file);
+    if (state == MAPPED_TOUCHED && same_weights(e)) {
+        state = model_folder_state(&e->folder, &file);
+    }
+    if (state == MAPPED_SAME) {
+        return STATUS_OK;
+    }
+    return status_set(
+        st, STATUS_CORRUPT,
+        "%s: the weights %s while they were in use; put the file back as it was and "
+        "start darkmatter again",
+        file, state == MAPPED_TOUCHED ? "were written to" : "were cut short, or could not be read");
+}
+
 static int open_weights(struct engine *e, const struct engine_options *o, struct status *st)
 {
     int code = config_open(&e->config, e->folder.config, st);
@@ -114,6 +143,10 @@ static int open_weights(struct engine *e, const struct engine_options *o, struct
         return code;
     }
     e->identity = model_identity(e);
+    code = engine_check_weights(e, st);
+    if (code) {
+        return code;
+    }
     if (e->config.note[0]) {
         notice(o, "%s: %s", e->folder.path, e->config.note);
     }
@@ -407,7 +440,7 @@ int engine_encoder_vector(struct engine *e, const char *source, size_t index, fl
         code =
             out ? sae_encoder_column(sae, index, out, st) : status_no_memory(st, *n * sizeof *out);
     }
-    pool_release(e->pool, sae);
+    code = pool_release(e->pool, sae, code, st);
     if (code) {
         memory_free(out);
         return code;

@@ -59,6 +59,10 @@ const struct catalogue *engine_catalogue(const struct engine *engine);
 int engine_threads(const struct engine *engine);
 enum precision engine_precision(const struct engine *engine);
 
+/* STATUS_CORRUPT if a file of the weights was truncated or written in place since it was opened:
+ * what was computed meanwhile must be thrown away. Every pass ends with it; from any thread. */
+int engine_check_weights(struct engine *engine, struct status *st);
+
 /* --- tokens ---------------------------------------------------------------------------------- */
 
 /* False for a model folder without tokenizer files: only ids are taken then. */

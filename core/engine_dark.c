@@ -27,9 +27,10 @@ int engine_dark_matter(struct session *session, struct dark *dark, const char *c
     }
     if (!code) {
         atomic_fetch_add(&e->tokens_computed, dark->first[dark->n_prompts]);
+        code = engine_check_weights(e, st);
     }
     for (size_t i = 0; i < opened; i++) {
-        pool_release(e->pool, dark->sources[i].sae);
+        code = pool_release(e->pool, dark->sources[i].sae, code, st);
         dark->sources[i].sae = NULL;
     }
     return code;

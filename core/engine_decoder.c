@@ -20,11 +20,12 @@ int engine_decoder_open(struct decoder *d, struct engine *e, const char *name, s
     return pool_acquire(e->pool, name, &d->sae, st); /* also says that there is no such source */
 }
 
-void engine_decoder_close(struct decoder *d)
+int engine_decoder_close(struct decoder *d, int code, struct status *st)
 {
     if (d->sae) {
-        pool_release(d->engine->pool, d->sae);
+        code = pool_release(d->engine->pool, d->sae, code, st);
     }
+    return code ? code : engine_check_weights(d->engine, st);
 }
 
 static void neuron_row(const void *decoder, size_t j, float *out)
@@ -69,7 +70,7 @@ int engine_decoder_vector(struct engine *e, const char *source, size_t index, fl
         code =
             out ? engine_decoder_row(&d, index, out, st) : status_no_memory(st, *n * sizeof *out);
     }
-    engine_decoder_close(&d);
+    code = engine_decoder_close(&d, code, st);
     if (code) {
         memory_free(out);
         return code;
@@ -97,6 +98,5 @@ int engine_nearest(struct engine *e, const char *source, const float *vector, si
         code = nearest_find(e->threads, neuron_row, &d, s->d_sae, s->d_out, vector, n, index,
                             cosine, found, st);
     }
-    engine_decoder_close(&d);
-    return code;
+    return engine_decoder_close(&d, code, st);
 }

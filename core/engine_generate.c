@@ -307,8 +307,7 @@ static int read_features(struct pass *p, size_t i, struct status *st)
         t->has_features = true;
     }
     sparse_free(&f);
-    pool_release(g->engine->pool, sae);
-    return code;
+    return pool_release(g->engine->pool, sae, code, st);
 }
 
 static int allocate_token(const struct generation *g, struct generation_token *t, struct status *st)
@@ -368,6 +367,7 @@ static int run_pass(struct pass *p, struct session *session, const atomic_bool *
         return code;
     }
     atomic_fetch_add(&g->engine->tokens_computed, tokens);
+    code = engine_check_weights(g->engine, st);
     for (size_t i = 0; i < g->options.n_sources && code == STATUS_OK; i++) {
         code = p->inputs[i] ? read_features(p, i, st) : STATUS_OK;
     }

@@ -132,6 +132,7 @@ int engine_feature_logits(struct engine *e, const char *source, size_t first, si
         code = run_blocks(&d, first, n, out, cancel, st);
         *known = code == STATUS_OK;
     }
-    engine_decoder_close(&d);
+    code = engine_decoder_close(&d, code, st);
+    *known = *known && code == STATUS_OK;
     return code;
 }

@@ -40,7 +40,9 @@ struct decoder {
 };
 
 int engine_decoder_open(struct decoder *d, struct engine *e, const char *name, struct status *st);
-void engine_decoder_close(struct decoder *d); /* after a successful open */
+/* After a successful open; code and what is returned as with pool_release, of the weights as well.
+ */
+int engine_decoder_close(struct decoder *d, int code, struct status *st);
 
 /* Row j < d_sae -> out [d_out]. */
 int engine_decoder_row(const struct decoder *d, size_t j, float *out, struct status *st);

@@ -338,8 +338,7 @@ static int encode_run(struct trace *t, struct source_run *run, struct status *st
     for (size_t i = 0; i < run->n_slots && code == STATUS_OK; i++) {
         code = give_slot(t, sae, run, &run->slots[i], st);
     }
-    pool_release(e->pool, sae);
-    return code;
+    return pool_release(e->pool, sae, code, st);
 }
 
 /* --- the whole
@@ -384,6 +383,7 @@ static int run_model(struct trace *t, struct session *session, const atomic_bool
     }
     if (code == STATUS_OK) {
         atomic_fetch_add(&t->engine->tokens_computed, tokens);
+        code = engine_check_weights(t->engine, st);
     }
     memory_free(sequences);
     return code;

@@ -3,6 +3,8 @@
 #include "tests/engine_fixture.h"
 #include "tests/scratch.h"
 
+#include <fcntl.h>
+
 /* A copy of a model folder's own files (no saes/, no expected numbers). */
 static void copy_model(struct scratch *s, const char *folder)
 {
@@ -393,7 +395,52 @@ static void fails_cleanly_wherever_memory_runs_out(void)
     }
 }
 
+static int loss(struct engine *e, float *out, struct status *st)
+{
+    static const int32_t ids[] = {2, 5, 6, 7};
+    struct session *session;
+    struct engine_read read = {.kind = READ_POINT, .point = POINT_LOSS};
+    struct engine_prompt p = {.ids = ids, .n_ids = 4, .reads = &read, .n_reads = 1};
+    int code = session_create(&session, e, st);
+    code = code ? code : engine_trace(session, &p, 1, NULL, st);
+    *out = code ? 0 : read.data[0];
+    engine_read_free(&read);
+    session_destroy(session);
+    return code;
+}
+
+static void a_weight_file_that_changes_is_an_error_and_no_signal(void)
+{
+    struct scratch s;
+    struct engine *e;
+    struct status st = {0};
+    struct stat info;
+    float before, after;
+    copy_model(&s, NANO3);
+    REQUIRE_OK(open_engine(&e, s.root, EMBED_SCALE_AUTO, 3, NULL, &st), st);
+    REQUIRE_OK(loss(e, &before, &st), st);
+    const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    const char *path = scratch_path(&s, "model.safetensors");
+    CHECK(utimensat(AT_FDCWD, path, times, 0) == 0); /* touched, and the same */
+    CHECK(loss(e, &after, &st) == 0 && before == after);
+    CHECK(stat(path, &info) == 0 && truncate(path, info.st_size / 2) == 0);
+    CHECK(loss(e, &after, &st) == STATUS_CORRUPT);
+    CHECK_CONTAINS(st.message, "model.safetensors: the weights were cut short");
+    CHECK(engine_check_weights(e, &st) == STATUS_CORRUPT);
+    engine_close(e);
+    scratch_close(&s);
+
+    copy_model(&s, NANO3);
+    REQUIRE_OK(open_engine(&e, s.root, EMBED_SCALE_AUTO, 3, NULL, &st), st);
+    flip(&s, "model.layers.3.self_attn.q_proj.weight");
+    CHECK(loss(e, &after, &st) == STATUS_CORRUPT);
+    CHECK_CONTAINS(st.message, "the weights were written to");
+    engine_close(e);
+    scratch_close(&s);
+}
+
 static const struct test tests[] = {
+    TEST(a_weight_file_that_changes_is_an_error_and_no_signal),
     TEST(names_file_tensor_expected_and_found_of_a_damaged_model),
     TEST(refuses_a_folder_that_is_not_there_and_a_tokenizer_it_cannot_read),
     TEST(says_that_a_folder_has_no_tokenizer_and_takes_ids),

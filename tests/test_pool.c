@@ -32,7 +32,7 @@ static uint64_t size_of(const struct catalogue *catalogue, const char *name)
     if (pool_create(&pool, catalogue, UINT64_MAX, &st) == 0 &&
         pool_acquire(pool, name, &sae, &st) == 0) {
         bytes = pool_bytes(pool);
-        pool_release(pool, sae);
+        (void)pool_release(pool, sae, 0, &st);
     }
     pool_destroy(pool);
     CHECK(bytes > 0);
@@ -56,7 +56,7 @@ static void closes_what_was_not_used_for_longest(void)
     for (int i = 0; i < 4; i++) {
         REQUIRE_OK(pool_acquire(pool, order[i], &sae, &st), st);
         CHECK(strcmp(sae_source(sae)->name, order[i]) == 0);
-        pool_release(pool, sae);
+        (void)pool_release(pool, sae, 0, &st);
     }
     CHECK(pool_bytes(pool) == A + C);
     pool_destroy(pool);
@@ -65,7 +65,7 @@ static void closes_what_was_not_used_for_longest(void)
     REQUIRE_OK(pool_create(&pool, &catalogue, most, &st), st);
     for (int i = 0; i < 2; i++) {
         REQUIRE_OK(pool_acquire(pool, order[i], &sae, &st), st);
-        pool_release(pool, sae);
+        (void)pool_release(pool, sae, 0, &st);
         CHECK(pool_bytes(pool) == (i ? B : A));
     }
     pool_destroy(pool);
@@ -87,13 +87,13 @@ static void keeps_what_is_in_use_over_the_budget(void)
     CHECK(first == again);
     REQUIRE_OK(pool_acquire(pool, b, &other, &st), st);
     CHECK(pool_bytes(pool) == A + B);
-    pool_release(pool, first);
+    (void)pool_release(pool, first, 0, &st);
     CHECK(pool_bytes(pool) == A + B); /* one of two releases */
     CHECK(sae_decoder_row(again, 3, row, &st) == 0);
-    pool_release(pool, again);
+    (void)pool_release(pool, again, 0, &st);
     CHECK(pool_bytes(pool) == B);
     CHECK(sae_decoder_row(other, 3, row, &st) == 0);
-    pool_release(pool, other);
+    (void)pool_release(pool, other, 0, &st);
     CHECK(pool_bytes(pool) == 0);
     pool_destroy(pool);
     catalogue_free(&catalogue);
@@ -161,6 +161,60 @@ static void remembers_identities_and_says_what_it_cannot_open(void)
     scratch_close(&s);
 }
 
+#define FILE_OF_A "gemma-scope-nano-pt-res/layer_1/width_96/average_l0_9/params.npz"
+
+/* Written in place, as `cp new old` does. */
+static void overwrite(struct scratch *s, long at, const void *bytes, size_t n)
+{
+    FILE *f = fopen(scratch_path(s, FILE_OF_A), "r+b");
+    CHECK(f && fseek(f, at, SEEK_SET) == 0 && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+static void notices_a_file_that_changes_under_it(void)
+{
+    struct scratch s;
+    struct catalogue catalogue;
+    struct pool *pool;
+    struct status st = {0};
+    struct sae *sae, *again;
+    static char bytes[1 << 20];
+    float row[64];
+    copy_sae(&s);
+    FILE *f = fopen(scratch_path(&s, FILE_OF_A), "rb");
+    REQUIRE(f);
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    REQUIRE(scan(&catalogue, s.root));
+    REQUIRE_OK(pool_create(&pool, &catalogue, UINT64_MAX, &st), st);
+    REQUIRE_OK(pool_acquire(pool, a, &sae, &st), st);
+    CHECK(truncate(scratch_path(&s, FILE_OF_A), 4096) == 0);
+    CHECK(sae_decoder_row(sae, 95, row, &st) == 0); /* zeros, and no SIGBUS */
+    CHECK(pool_acquire(pool, a, &again, &st) == STATUS_CORRUPT && !again);
+    CHECK(pool_release(pool, sae, STATUS_IO, &st) == STATUS_IO); /* an earlier error stays */
+    CHECK(pool_acquire(pool, a, &sae, &st) != 0);
+    CHECK_CONTAINS(st.message, "params.npz");
+    CHECK(pool_bytes(pool) == 0);
+
+    scratch_write(&s, FILE_OF_A, bytes, n); /* back: opened again */
+    REQUIRE_OK(pool_acquire(pool, a, &sae, &st), st);
+    CHECK(truncate(scratch_path(&s, FILE_OF_A), (off_t)n - 1) == 0);
+    CHECK(pool_release(pool, sae, 0, &st) == STATUS_CORRUPT);
+    CHECK_CONTAINS(st.message, "was cut short");
+
+    scratch_write(&s, FILE_OF_A, bytes, n);
+    REQUIRE_OK(pool_acquire(pool, a, &sae, &st), st);
+    CHECK(pool_release(pool, sae, 0, &st) == 0);
+    for (size_t i = 1000; i < 18000; i++) { /* other weights of the same size */
+        bytes[i] ^= 0x40;
+    }
+    overwrite(&s, 0, bytes, n);
+    CHECK(pool_acquire(pool, a, &sae, &st) == STATUS_CORRUPT);
+    CHECK_CONTAINS(st.message, "is another than when it was used first");
+    pool_destroy(pool);
+    catalogue_free(&catalogue);
+    scratch_close(&s);
+}
+
 static void runs_out_of_memory_cleanly(void)
 {
     struct catalogue catalogue;
@@ -180,7 +234,7 @@ static void runs_out_of_memory_cleanly(void)
         CHECK(!code || (code == STATUS_MEMORY && pool_bytes(pool) == 0));
     }
     CHECK(code == 0);
-    pool_release(pool, sae);
+    (void)pool_release(pool, sae, 0, &st);
     pool_destroy(pool);
     catalogue_free(&catalogue);
 }
@@ -208,7 +262,7 @@ static void *use(void *argument)
             continue;
         }
         u->wrong += sae_source(sae) != s || sae_decoder_row(sae, s->d_sae - 1, row, &st) != 0;
-        pool_release(u->pool, sae);
+        u->wrong += pool_release(u->pool, sae, 0, &st) != 0;
     }
     return NULL;
 }
@@ -240,6 +294,7 @@ static const struct test tests[] = {
     TEST(keeps_what_is_in_use_over_the_budget),
     TEST(refuses_an_unknown_name),
     TEST(remembers_identities_and_says_what_it_cannot_open),
+    TEST(notices_a_file_that_changes_under_it),
     TEST(runs_out_of_memory_cleanly),
     TEST(serves_several_threads),
 };

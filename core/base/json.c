@@ -148,6 +148,10 @@ int json_parse_file(cJSON **root, const char *path, size_t limit, struct status 
     } else {
         code = json_parse(root, file.data ? (const char *)file.data : "", file.size, path, st);
     }
+    if (code == STATUS_OK && (code = mapped_file_check(&file, st))) {
+        cJSON_Delete(*root);
+        *root = NULL;
+    }
     mapped_file_close(&file);
     return code;
 }

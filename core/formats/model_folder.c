@@ -219,6 +219,27 @@ const struct tensor *model_folder_tensor(const struct model_folder *folder, cons
     return NULL;
 }
 
+enum mapped_state model_folder_state(const struct model_folder *folder, const char **file)
+{
+    enum mapped_state worst = MAPPED_SAME;
+    *file = folder->path;
+    for (size_t i = 0; i < folder->n_shards; i++) {
+        enum mapped_state state = safetensors_state(folder->shards[i]);
+        if (state > worst) {
+            worst = state;
+            *file = safetensors_path(folder->shards[i]);
+        }
+    }
+    return worst;
+}
+
+void model_folder_accept(struct model_folder *folder)
+{
+    for (size_t i = 0; i < folder->n_shards; i++) {
+        safetensors_accept(folder->shards[i]);
+    }
+}
+
 void model_folder_close(struct model_folder *folder)
 {
     model_weights_close(folder->shards, folder->n_shards);

@@ -41,6 +41,10 @@ int model_folder_find(struct model_folder *folder, const char *path, const char 
 const struct tensor *model_folder_tensor(const struct model_folder *folder, const char *name,
                                          const char **file);
 
+/* The worst of the shards' states (mapped_file.h); *file is that shard's path. */
+enum mapped_state model_folder_state(const struct model_folder *folder, const char **file);
+void model_folder_accept(struct model_folder *folder); /* mapped_file_accept of every shard */
+
 void model_folder_close(struct model_folder *folder); /* safe on a zeroed struct */
 
 #endif

@@ -311,6 +311,16 @@ void npz_release_pages(const struct npz *file)
     mapped_file_release_pages(&file->mapped);
 }
 
+enum mapped_state npz_state(const struct npz *file)
+{
+    return mapped_file_state(&file->mapped);
+}
+
+int npz_check(const struct npz *file, struct status *st)
+{
+    return mapped_file_check(&file->mapped, st);
+}
+
 void npz_close(struct npz *file)
 {
     if (!file) {

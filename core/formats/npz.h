@@ -7,6 +7,7 @@
 #ifndef DM_FORMATS_NPZ_H
 #define DM_FORMATS_NPZ_H
 
+#include "core/base/mapped_file.h"
 #include "core/base/status.h"
 #include "core/formats/tensor.h"
 
@@ -30,6 +31,10 @@ int npz_peek(struct npz *file, const char *name, struct tensor *t, struct status
 size_t npz_heap_bytes(const struct npz *file); /* memory held for inflated or transposed members */
 const char *npz_path(const struct npz *file);
 void npz_release_pages(const struct npz *file);
+
+/* mapped_file.h, of the file; bytes of the caller's stay what they are. */
+enum mapped_state npz_state(const struct npz *file);
+int npz_check(const struct npz *file, struct status *st);
 void npz_close(struct npz *file); /* NULL is fine */
 
 #endif

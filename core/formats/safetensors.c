@@ -332,6 +332,21 @@ void safetensors_release_pages(const struct safetensors *file)
     mapped_file_release_pages(&file->mapped);
 }
 
+enum mapped_state safetensors_state(const struct safetensors *file)
+{
+    return mapped_file_state(&file->mapped);
+}
+
+int safetensors_check(const struct safetensors *file, struct status *st)
+{
+    return mapped_file_check(&file->mapped, st);
+}
+
+void safetensors_accept(struct safetensors *file)
+{
+    mapped_file_accept(&file->mapped);
+}
+
 void safetensors_close(struct safetensors *file)
 {
     if (!file) {

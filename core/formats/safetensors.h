@@ -6,6 +6,7 @@
 #ifndef DM_FORMATS_SAFETENSORS_H
 #define DM_FORMATS_SAFETENSORS_H
 
+#include "core/base/mapped_file.h"
 #include "core/base/status.h"
 #include "core/base/text.h"
 #include "core/formats/tensor.h"
@@ -27,6 +28,11 @@ const struct tensor *safetensors_find(const struct safetensors *file,
                                       const char *name); /* or NULL */
 const char *safetensors_path(const struct safetensors *file);
 void safetensors_release_pages(const struct safetensors *file);
+
+/* mapped_file.h, of the file; bytes of the caller's stay what they are. */
+enum mapped_state safetensors_state(const struct safetensors *file);
+int safetensors_check(const struct safetensors *file, struct status *st);
+void safetensors_accept(struct safetensors *file);
 void safetensors_close(struct safetensors *file); /* NULL is fine */
 
 /* Writing: appends the header for n tensors whose bytes will follow in the same order, without

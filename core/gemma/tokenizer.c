@@ -16,6 +16,10 @@ int tokenizer_open_json(struct tokenizer **tokenizer, const char *path, struct s
     }
     code = tokenizer_parse_json(tokenizer, file.data ? (const char *)file.data : "", file.size,
                                 path, st);
+    if (code == STATUS_OK && (code = mapped_file_check(&file, st))) {
+        tokenizer_close(*tokenizer);
+        *tokenizer = NULL;
+    }
     mapped_file_close(&file);
     return code;
 }
@@ -30,6 +34,10 @@ int tokenizer_open_model(struct tokenizer **tokenizer, const char *path, struct 
     }
     code = tokenizer_parse_model(tokenizer, file.data ? (const void *)file.data : "", file.size,
                                  path, st);
+    if (code == STATUS_OK && (code = mapped_file_check(&file, st))) {
+        tokenizer_close(*tokenizer);
+        *tokenizer = NULL;
+    }
     mapped_file_close(&file);
     return code;
 }

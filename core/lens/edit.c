@@ -210,7 +210,7 @@ static int open_op(struct edits *edits, size_t i, const struct edit *e,
         code = read_rows(op, st);
     }
     if (op->sae && !edit_encodes(e)) {
-        pool_release(edits->pool, op->sae);
+        code = pool_release(edits->pool, op->sae, code, st);
         op->sae = NULL;
     }
     return code;
@@ -251,8 +251,8 @@ void edits_close(struct edits *edits)
     }
     for (size_t i = 0; edits->ops && i < edits->n; i++) {
         struct op *op = &edits->ops[i];
-        if (op->sae) {
-            pool_release(edits->pool, op->sae);
+        if (op->sae) { /* checked after each use */
+            (void)pool_release(edits->pool, op->sae, STATUS_CANCELLED, NULL);
         }
         memory_free(op->direction);
         memory_free(op->rows);

@@ -135,7 +135,7 @@ static int edit_encoded(const struct edits *edits, const struct op *op, const st
         }
     }
     free_gathered(&g);
-    return code;
+    return code ? code : sae_check(op->sae, st);
 }
 
 /* --- the hook --------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 
 struct entry {
     struct sae *sae; /* NULL while closed */
@@ -69,12 +70,19 @@ static int open_entry(struct pool *pool, struct entry *e, const struct sae_sourc
         e->sae = NULL;
         return code;
     }
+    struct hash identity = sae_identity(e->sae);
+    if (e->has_identity && memcmp(&identity, &e->identity, sizeof identity) != 0) {
+        sae_close(e->sae);
+        e->sae = NULL;
+        return status_set(st, STATUS_CORRUPT,
+                          "source %s: its file in %s is another than when it was used first; put "
+                          "that one back, or start darkmatter again to use the new one",
+                          source->name, source->path);
+    }
+    e->identity = identity;
+    e->has_identity = true;
     e->bytes = sae_memory_bytes(e->sae);
     pool->bytes += e->bytes;
-    if (!e->has_identity) {
-        e->identity = sae_identity(e->sae);
-        e->has_identity = true;
-    }
     return STATUS_OK;
 }
 
@@ -94,7 +102,11 @@ static int acquire(struct pool *pool, const char *name, struct entry **out, stru
             name, point_name(source->input), source->layer);
     }
     struct entry *e = &pool->entries[source - pool->catalogue->sources];
-    int code = e->sae ? STATUS_OK : open_entry(pool, e, source, st);
+    if (e->sae && e->pins == 0 && sae_check(e->sae, st)) {
+        status_clear(st);
+        close_entry(pool, e);
+    }
+    int code = e->sae ? sae_check(e->sae, st) : open_entry(pool, e, source, st);
     if (code == STATUS_OK) {
         e->pins++;
         e->used = ++pool->clock;
@@ -124,11 +136,15 @@ static void release(struct pool *pool, struct entry *e)
     evict(pool);
 }
 
-void pool_release(struct pool *pool, struct sae *sae)
+int pool_release(struct pool *pool, struct sae *sae, int code, struct status *st)
 {
     pthread_mutex_lock(&pool->lock);
+    if (code == STATUS_OK) {
+        code = sae_check(sae, st);
+    }
     release(pool, &pool->entries[sae_source(sae) - pool->catalogue->sources]);
     pthread_mutex_unlock(&pool->lock);
+    return code;
 }
 
 int pool_identity(struct pool *pool, const char *name, struct hash *identity, struct status *st)

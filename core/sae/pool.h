@@ -17,10 +17,14 @@ struct pool;
 int pool_create(struct pool **out, const struct catalogue *catalogue, uint64_t budget,
                 struct status *st);
 
-/* The SAE of that name, which stays open until pool_release. STATUS_NOT_FOUND for an unknown name.
- */
+/* The SAE of that name, which stays open until pool_release. STATUS_NOT_FOUND for an unknown name;
+ * STATUS_CORRUPT for a file that has other contents than when it was opened first. */
 int pool_acquire(struct pool *pool, const char *name, struct sae **sae, struct status *st);
-void pool_release(struct pool *pool, struct sae *sae);
+
+/* code is how the use went, and what is returned; but STATUS_CORRUPT if it went well and the file
+ * was truncated or written meanwhile (sae_check): then the results must be thrown away. The next
+ * pool_acquire opens the file again. */
+int pool_release(struct pool *pool, struct sae *sae, int code, struct status *st);
 
 /* sae_identity of that SAE; remembered, so that it is opened for it only once. */
 int pool_identity(struct pool *pool, const char *name, struct hash *identity, struct status *st);

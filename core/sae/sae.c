@@ -23,6 +23,11 @@ uint64_t sae_memory_bytes(const struct sae *sae)
     return sae->bytes;
 }
 
+int sae_check(const struct sae *sae, struct status *st)
+{
+    return sae_weights_check(&sae->weights, st);
+}
+
 void sae_release_pages(const struct sae *sae)
 {
     sae_weights_release_pages(&sae->weights);

@@ -38,6 +38,10 @@ uint64_t sae_memory_bytes(const struct sae *sae);
 /* Lets the kernel drop the mapped pages: for an SAE over the memory budget, after each use. */
 void sae_release_pages(const struct sae *sae);
 
+/* STATUS_CORRUPT if its file was truncated or written since it was opened (mapped_file.h): what was
+ * computed with it is not to be trusted. */
+int sae_check(const struct sae *sae, struct status *st);
+
 /* x [rows, d_in] -> out [rows, d_sae], dense, in one go. rows * d_sae floats are written: the
  * values that features have if they are active (gated: the magnitude; topk with
  * rescale_acts_by_decoder_norm: times the norms of W_dec's rows). */

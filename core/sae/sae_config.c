@@ -193,6 +193,7 @@ static int from_file(int (*parse)(struct sae_config *, const char *, size_t, con
     } else {
         code = parse(config, file.data ? (const char *)file.data : "", file.size, path, st);
     }
+    code = code ? code : mapped_file_check(&file, st);
     mapped_file_close(&file);
     return code;
 }

@@ -232,7 +232,7 @@ static int open_into(struct sae *sae, struct status *st)
     }
     sae->identity = identify(sae, &tensors);
     sae->bytes = tensors.bytes + (sae->skip_turned ? tensor_bytes(&sae->skip) : 0);
-    return STATUS_OK;
+    return sae_check(sae, st); /* it may have been cut short while it was read */
 }
 
 int sae_open(struct sae **sae, const struct sae_source *source, struct status *st)

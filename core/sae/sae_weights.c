@@ -33,6 +33,16 @@ void sae_weights_release_pages(const struct sae_weights *weights)
     }
 }
 
+enum mapped_state sae_weights_state(const struct sae_weights *weights)
+{
+    return weights->npz ? npz_state(weights->npz) : safetensors_state(weights->safetensors);
+}
+
+int sae_weights_check(const struct sae_weights *weights, struct status *st)
+{
+    return weights->npz ? npz_check(weights->npz, st) : safetensors_check(weights->safetensors, st);
+}
+
 void sae_weights_close(struct sae_weights *weights)
 {
     npz_close(weights->npz);

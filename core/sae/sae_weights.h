@@ -40,6 +40,8 @@ const char *sae_weights_file(enum sae_format format);
 int sae_weights_open(struct sae_weights *weights, const char *path, struct status *st);
 const char *sae_weights_path(const struct sae_weights *weights);
 void sae_weights_release_pages(const struct sae_weights *weights);
+enum mapped_state sae_weights_state(const struct sae_weights *weights); /* mapped_file.h */
+int sae_weights_check(const struct sae_weights *weights, struct status *st);
 void sae_weights_close(struct sae_weights *weights); /* safe on a zeroed struct */
 
 /* d_in, d_out and d_sae as W_enc and W_dec have them; either of the three that config already has

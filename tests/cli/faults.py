@@ -325,6 +325,55 @@ def saes():
             flags=["--model", DEMO, "--saes", "/nowhere"])
 
 
+def changed_while_mapped():
+    demo = copy_demo()
+    sae = os.path.join(demo, "saes", RES2)
+    weights = os.path.join(demo, "model.safetensors")
+    server = Server("--model", demo, "--saes", os.path.join(demo, "saes"))
+    expect(post_single(server).status, 200)
+    with check("an SAE truncated while it is mapped is a clear error, and no SIGBUS"):
+        os.truncate(sae, 1 << 20)
+        reply = post_single(server, text="another text")
+        expect(reply.status, 500)
+        expect_in("params.npz", reply.error())
+        expect(server.process.poll(), None)
+    with check("meanwhile the other sources are answered, and what was computed before"):
+        expect(post_single(server, "3-gemmascope-res-2k").status, 200)
+        expect((post_single(server).status, post_single(server).cache), (200, "hit"))
+    with check("the file is back, written in place: the source works again"):
+        shutil.copyfile(os.path.join(DEMO, "saes", RES2), sae)
+        expect(post_single(server, text="another text").status, 200)
+    with check("an SAE renamed over while it is mapped changes nothing"):
+        shutil.copyfile(os.path.join(demo, "saes", RES2), sae + ".new")
+        os.truncate(sae + ".new", 1 << 20)
+        os.rename(sae + ".new", sae)
+        expect(post_single(server, text="a third text").status, 200)
+    with check("weights that are only touched are still the same"):
+        os.utime(weights)
+        expect(post_single(server, "3-gemmascope-res-2k", text="touched").status, 200)
+        expect(server.get("/health").status, 200)
+    with check("weights truncated while they are mapped are a clear error, and no SIGBUS"):
+        texts = server.metric("darkmatter_cached_texts")
+        os.truncate(weights, os.path.getsize(weights) // 2)
+        threads, replies = in_threads(lambda i: post_single(server, "3-gemmascope-res-2k",
+                                                            text=f"number {i}"), list(range(8)))
+        for thread in threads:
+            thread.join(SECONDS)
+        for reply in replies:
+            expect(reply.status, 500)
+            expect_in(weights, reply.error())
+            expect_in("cut short", reply.error())
+    with check("then /health is 503 and says why, cached answers go on, SIGTERM ends with 0"):
+        reply = server.get("/health")
+        expect(reply.status, 503)
+        expect_in(weights, reply.error())
+        expect(post_single(server).cache, "hit")
+        expect(server.stop(), 0)
+    with check("nothing computed from lost weights was kept"):
+        with contextlib.closing(sqlite3.connect(server.db)) as db:
+            expect(db.execute("SELECT count(*) FROM text").fetchone()[0], texts, "texts")
+
+
 def tokenize():
     with check("tokenize: a JSON line in, a JSON line out"):
         code, out, said = run("tokenize", stdin='{"text": "In the beginning"}\n{"text": ""}\n')
@@ -355,5 +404,6 @@ full_disk()
 models()
 without_tokenizer()
 saes()
+changed_while_mapped()
 tokenize()
 finish()

@@ -193,7 +193,7 @@ static float rounded(float x)
 
 static void bf16_products_are_those_of_rounded_rows(void)
 {
-    static const size_t counts[] = {1, 40, 1000}; /* the last is more than the scratch holds */
+    static const size_t counts[] = {1, 40, 1000};
     struct status st = {0};
     struct threads *threads;
     REQUIRE_OK(threads_create(&threads, 2, &st), st);
@@ -225,6 +225,28 @@ static void bf16_products_are_those_of_rounded_rows(void)
             (void)kernels_use(before);
         }
     }
+    threads_destroy(threads);
+}
+
+/* More rows than the shared memory holds are rounded in turns. */
+static void as_many_rows_as_there_are_have_the_bits_of_one(void)
+{
+    struct status st = {0};
+    struct threads *threads;
+    REQUIRE_OK(threads_create(&threads, 2, &st), st);
+    const size_t k = 120000, n = 3, rows = 160;
+    struct weight gate = make(DTYPE_BF16, n, k, 0), up = make(DTYPE_BF16, n, k, 0);
+    struct weight x = make(DTYPE_F32, rows, k, 0);
+    float g[480], y[480], g1[3], y1[3];
+    REQUIRE(rows * k * sizeof(uint16_t) > THREADS_SHARED_BYTES);
+    kernel_geglu(threads, PRECISION_BF16, x.values, rows, &gate.t, &up.t, g, y);
+    for (size_t r = 0; r < rows; r += 53) {
+        kernel_geglu(threads, PRECISION_BF16, x.values + r * k, 1, &gate.t, &up.t, g1, y1);
+        CHECK(memcmp(g1, g + r * n, sizeof g1) == 0 && memcmp(y1, y + r * n, sizeof y1) == 0);
+    }
+    drop(&gate);
+    drop(&up);
+    drop(&x);
     threads_destroy(threads);
 }
 
@@ -459,6 +481,7 @@ static const struct test tests[] = {
     TEST(columns_equal_the_sum_in_double),
     TEST(a_row_has_the_same_bits_whatever_the_batch_and_the_threads),
     TEST(bf16_products_are_those_of_rounded_rows),
+    TEST(as_many_rows_as_there_are_have_the_bits_of_one),
     TEST(values_do_not_depend_on_their_place),
     TEST(exp_and_tanh_are_right_to_a_few_parts_in_ten_million),
     TEST(infinities_and_nans_keep_their_meaning),

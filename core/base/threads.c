@@ -35,7 +35,8 @@ struct threads {
 
     int count;
     int started;
-    unsigned char *scratch; /* [count][THREADS_SCRATCH_BYTES] */
+    unsigned char *scratch; /* [count][THREADS_SCRATCH_BYTES], then the shared memory */
+    pthread_mutex_t shared;
     struct helper helpers[];
 };
 
@@ -150,6 +151,11 @@ static int processors(void)
     return n < 1 ? 1 : n;
 }
 
+static size_t scratch_bytes(const struct threads *pool)
+{
+    return (size_t)pool->count * THREADS_SCRATCH_BYTES + THREADS_SHARED_BYTES;
+}
+
 int threads_create(struct threads **out, int count, struct status *st)
 {
     *out = NULL;
@@ -166,13 +172,15 @@ int threads_create(struct threads **out, int count, struct status *st)
     }
     pthread_mutex_init(&pool->caller, NULL);
     pthread_mutex_init(&pool->lock, NULL);
+    pthread_mutex_init(&pool->shared, NULL);
     pthread_cond_init(&pool->work_is_there, NULL);
     pthread_cond_init(&pool->work_is_done, NULL);
     pool->count = count;
-    pool->scratch = memory_pages((size_t)count * THREADS_SCRATCH_BYTES);
+    pool->scratch = memory_pages(scratch_bytes(pool));
     if (!pool->scratch) {
+        size = scratch_bytes(pool);
         threads_destroy(pool);
-        return status_no_memory(st, (size_t)count * THREADS_SCRATCH_BYTES);
+        return status_no_memory(st, size);
     }
     for (int i = 0; i < count - 1; i++) {
         struct helper *h = &pool->helpers[i];
@@ -197,6 +205,17 @@ int threads_count(const struct threads *pool)
 void *threads_scratch(const struct threads *pool, int worker)
 {
     return pool->scratch + (size_t)worker * THREADS_SCRATCH_BYTES;
+}
+
+void *threads_hold_shared(struct threads *pool)
+{
+    pthread_mutex_lock(&pool->shared);
+    return pool->scratch + (size_t)pool->count * THREADS_SCRATCH_BYTES;
+}
+
+void threads_release_shared(struct threads *pool)
+{
+    pthread_mutex_unlock(&pool->shared);
 }
 
 void threads_run(struct threads *pool, size_t parts, void (*part)(void *, size_t, int),
@@ -240,6 +259,7 @@ void threads_destroy(struct threads *pool)
     pthread_cond_destroy(&pool->work_is_there);
     pthread_mutex_destroy(&pool->lock);
     pthread_mutex_destroy(&pool->caller);
-    memory_free_pages(pool->scratch, (size_t)pool->count * THREADS_SCRATCH_BYTES);
+    pthread_mutex_destroy(&pool->shared);
+    memory_free_pages(pool->scratch, scratch_bytes(pool));
     memory_free(pool);
 }

@@ -21,6 +21,12 @@ int threads_count(const struct threads *pool);
 #define THREADS_SCRATCH_BYTES ((size_t)4 << 20)
 void *threads_scratch(const struct threads *pool, int worker);
 
+/* Memory that all workers may read and write in the pieces of work of one holder, aligned to 64
+ * bytes: kernels round their rows here. Others who want it wait until it is released. */
+#define THREADS_SHARED_BYTES ((size_t)32 << 20)
+void *threads_hold_shared(struct threads *pool);
+void threads_release_shared(struct threads *pool);
+
 /* Calls part(argument, i, worker) once for every i in 0..parts-1 and returns when all are done.
  * worker is in 0..threads_count-1 and no two parts run with the same one at the same time, so it
  * can pick scratch memory. Callers on different threads take turns. Parts must not call

@@ -55,8 +55,13 @@ INLINE void tile(const size_t R, const bool packed, const struct kernels_piece *
     }
     size_t i = 0;
     for (; p->k - i >= PAIRED; i += PAIRED) {
-        if (soon) {
+        if (soon && packed) {
             __builtin_prefetch(soon + i * sizeof(uint16_t), 0, 2);
+        } else if (soon) {
+            UNROLL for (size_t line = 0; line < COLUMNS * PAIRED * sizeof(uint16_t); line += 64)
+            {
+                __builtin_prefetch(soon + i * COLUMNS * sizeof(uint16_t) + line, 0, 3);
+            }
         }
         __m512i a[ROWS];
         UNROLL for (size_t r = 0; r < R; r++)

@@ -36,7 +36,7 @@ static size_t lanes_left(size_t n, size_t done)
 #define PRODUCT_COLUMNS 4
 
 /* One register tile: R rows of x by four rows of w; missing rows of w repeat the last. From `start`
- * on, 4 k bytes are brought near meanwhile (NULL: none). */
+ * on, 4 k bytes are brought near meanwhile, 4 k weights where w is not packed (NULL: none). */
 INLINE void product_tile(const size_t R, const enum dtype dtype, const bool packed,
                          const struct kernels_piece *p, size_t row, size_t column,
                          const void *start)
@@ -66,8 +66,13 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
     const size_t whole = p->k / LANES * LANES;
     UNROLL_TWICE
     for (; i < whole; i += LANES) {
-        if (soon) {
+        if (soon && packed) {
             __builtin_prefetch(soon + i * sizeof(float), 0, 2);
+        } else if (soon) {
+            UNROLL for (size_t line = 0; line < PRODUCT_COLUMNS * LANES * size; line += 64)
+            {
+                __builtin_prefetch(soon + i * PRODUCT_COLUMNS * size + line, 0, 3);
+            }
         }
         vec a[PRODUCT_ROWS];
         UNROLL for (size_t r = 0; r < R; r++)

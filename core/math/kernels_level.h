@@ -42,8 +42,8 @@ struct kernels_piece {
     bool add; /* += */
     float *y;
     size_t ldy;
-    /* What will be read next, product only: ahead_n rows of weights are asked for from memory while
-     * this piece is multiplied. */
+    /* What will be read next, product only, asked for from memory while this piece is multiplied:
+     * ahead_n rows of weights; where w is not packed, 4 k weights one behind the other. */
     const void *ahead;
     size_t ahead_ld, ahead_n; /* bytes; rows */
 };

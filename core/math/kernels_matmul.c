@@ -2,26 +2,40 @@
  *
  * Few rows (a token or two being decoded): the weights are widened in registers while they stream
  * past, once. Many rows: a block of them is widened into the worker's scratch, where it stays in
- * the second level cache while every row of x is multiplied with it. Both add in the same order. */
+ * the second level cache while every row of x is multiplied with it. Both add in the same order.
+ * Rows that have to be rounded are, all of them, before the first product. */
 #include "core/math/kernels.h"
 #include "core/math/kernels_level.h"
 
 /* Weight rows that are packed together, fewer where that leaves a thread without work, and bytes of
  * weights that are streamed as one part. */
 #define BLOCK_ROWS 128
-#define STREAM_BYTES ((size_t)128 << 10)
+#define STREAM_BYTES ((size_t)512 << 10)
+#define TILE_ROWS ((size_t)4) /* of weights that every level multiplies together */
+#define IN_PLACE_TILES 4      /* of rows of x: with more of them packing pays */
+
+/* What a product is made with: on x as it is, or rounded. */
+struct method {
+    size_t block; /* of k */
+    size_t x_bytes, w_bytes;
+    void (*round)(const float *x, size_t n, void *to); /* NULL: x is used where it is */
+    void (*pack)(const struct kernels_piece *p, float *to);
+    void (*product)(const struct kernels_piece *p);
+};
 
 struct multiplication {
     struct threads *threads;
     const struct kernels_level *level;
+    struct method method; /* not in kernel_matmul_columns */
     const float *x;
+    const void *made; /* x as the method wants it: x itself, or rounded */
+    size_t ldx;       /* elements from a row of `made` to the next */
     size_t rows, k;
     const struct tensor *w, *w_up; /* w_up: in kernel_geglu */
     size_t first, cols;            /* which columns, in kernel_matmul_columns */
     float *y, *y_up;
     size_t ldy;
-    size_t part;  /* weight rows, or columns, of one part */
-    bool rounded; /* x to bf16 */
+    size_t part; /* weight rows, or columns, of one part */
 };
 
 static size_t smaller(size_t a, size_t b)
@@ -36,15 +50,6 @@ static const unsigned char *element(const struct tensor *w, size_t i)
 
 /* --- y = x W^T -------------------------------------------------------------------------------- */
 
-/* What a product is made with: on x as it is, or rounded. */
-struct method {
-    size_t block; /* of k */
-    size_t x_bytes, w_bytes;
-    void (*round)(const float *x, size_t n, void *to); /* NULL: x is used where it is */
-    void (*pack)(const struct kernels_piece *p, float *to);
-    void (*product)(const struct kernels_piece *p);
-};
-
 static struct method method_of(const struct kernels_level *level, enum dtype dtype, bool rounded)
 {
     const struct kernels_rounded *r =
@@ -55,71 +60,57 @@ static struct method method_of(const struct kernels_level *level, enum dtype dty
                                  NULL,          level->pack,   level->product};
 }
 
-/* All of k, four rows of w at a time, so that w is read from its first byte to its last. */
+/* All of k, four rows of w at a time, so that w is read from its first byte to its last. While four
+ * rows are multiplied the next four are brought near, in the same order; after the last of them
+ * those at whole->ahead, if any. */
 static void product_in_place(const struct method *method, const struct kernels_piece *whole)
 {
-    size_t block = kernels_block(whole->k, method->block);
-    size_t columns = block < whole->k ? 4 : whole->n;
-    for (size_t c = 0; c < whole->n; c += columns) {
+    size_t block = kernels_block(whole->k, method->block), size = dtype_size(whole->dtype);
+    const unsigned char *w = whole->w;
+    for (size_t c = 0; c < whole->n; c += TILE_ROWS) {
+        bool last = c + 2 * TILE_ROWS > whole->n;
+        const unsigned char *next = last ? whole->ahead : w + (c + TILE_ROWS) * whole->ldw;
         for (size_t k = 0; k < whole->k; k += block) {
             struct kernels_piece p = *whole;
             p.x = (const unsigned char *)p.x + k * method->x_bytes;
-            p.w = (const unsigned char *)p.w + c * p.ldw + k * dtype_size(p.dtype);
-            p.n = smaller(columns, whole->n - c);
+            p.w = w + c * p.ldw + k * size;
+            p.n = smaller(TILE_ROWS, whole->n - c);
             p.k = smaller(block, whole->k - k);
             p.add = k > 0;
             p.y += c;
+            p.ahead_n = next ? 1 : 0;
+            p.ahead = next ? next + TILE_ROWS * k * size : NULL;
             method->product(&p);
         }
     }
 }
 
-/* rows of x from k on, kb of each, into `to`; *ldx is how far apart they lie there. */
-static void round_rows(const struct multiplication *m, const struct method *method, size_t row,
-                       size_t rows, size_t k, size_t kb, unsigned char *to, size_t *ldx)
+static bool in_place(const struct multiplication *m)
 {
-    *ldx = kernels_packed(kb);
-    for (size_t r = 0; r < rows; r++) {
-        method->round(m->x + (row + r) * m->k + k, kb, to + r * *ldx * method->x_bytes);
-    }
+    return m->rows <= IN_PLACE_TILES * m->level->product_rows;
 }
 
-/* One block of k: p's weights are packed, then multiplied with as many rows as fit. */
-static void block_of_k(const struct multiplication *m, const struct method *method,
-                       struct kernels_piece p, size_t k, unsigned char *scratch)
+/* One block of k: p's weights are packed, then multiplied with every row. */
+static void block_of_k(const struct multiplication *m, struct kernels_piece p, size_t k,
+                       unsigned char *scratch)
 {
-    size_t packed = kernels_packed(p.k);
-    size_t used = (p.n + 3) / 4 * 4 * packed * method->w_bytes;
-    size_t chunk = m->rows;
-    method->pack(&p, (float *)(void *)scratch);
+    m->method.pack(&p, (float *)(void *)scratch);
+    p.x = (const unsigned char *)m->made + k * m->method.x_bytes;
     p.w = scratch;
     p.packed = true;
     p.dtype = DTYPE_F32;
-    p.ldw = packed * method->w_bytes;
-    if (method->round) {
-        chunk = smaller(chunk, (THREADS_SCRATCH_BYTES - used) / (packed * method->x_bytes));
-    }
-    for (size_t row = 0; row < m->rows; row += chunk) {
-        struct kernels_piece q = p;
-        q.rows = smaller(chunk, m->rows - row);
-        q.x = m->x + row * m->k + k;
-        q.y += row * p.ldy;
-        if (method->round) {
-            round_rows(m, method, row, q.rows, k, p.k, scratch + used, &q.ldx);
-            q.x = scratch + used;
-        }
-        method->product(&q);
-        p.ahead_n = 0; /* asked for once */
-    }
+    p.ldw = kernels_packed(p.k) * m->method.w_bytes;
+    m->method.product(&p);
 }
 
-/* Columns first .. first+n of y, from as many rows of w. */
+/* Columns first .. first+n of y, from as many rows of w. Meanwhile the rows `later` and on of
+ * w_later are brought near. */
 static void matmul_columns(const struct multiplication *m, const struct tensor *w, size_t first,
-                           float *y, unsigned char *scratch)
+                           float *y, const struct tensor *w_later, size_t later,
+                           unsigned char *scratch)
 {
-    struct method method = method_of(m->level, w->dtype, m->rounded);
-    struct kernels_piece p = {.x = m->x,
-                              .ldx = m->k,
+    struct kernels_piece p = {.x = m->made,
+                              .ldx = m->ldx,
                               .rows = m->rows,
                               .w = element(w, first * m->k),
                               .dtype = w->dtype,
@@ -128,19 +119,12 @@ static void matmul_columns(const struct multiplication *m, const struct tensor *
                               .k = m->k,
                               .y = y + first,
                               .ldy = m->ldy};
-    if (m->rows <= m->level->product_rows &&
-        (!method.round ||
-         m->rows * kernels_packed(m->k) <= THREADS_SCRATCH_BYTES / method.x_bytes)) {
-        if (method.round) {
-            round_rows(m, &method, 0, m->rows, 0, m->k, scratch, &p.ldx);
-            p.x = scratch;
-        }
-        product_in_place(&method, &p);
+    if (in_place(m)) {
+        p.ahead = later + TILE_ROWS <= w->shape[0] ? element(w_later, later * m->k) : NULL;
+        product_in_place(&m->method, &p);
         return;
     }
-    /* When this part is done, the other threads have probably taken the parts between. */
-    size_t later = first + (size_t)threads_count(m->threads) * m->part;
-    size_t block = kernels_block(m->k, method.block);
+    size_t block = kernels_block(m->k, m->method.block);
     p.ahead_ld = p.ldw;
     for (size_t k = 0; k < m->k; k += block) {
         bool last = m->k - k <= block;
@@ -148,9 +132,10 @@ static void matmul_columns(const struct multiplication *m, const struct tensor *
         p.k = smaller(block, m->k - k);
         p.add = k > 0;
         p.ahead_n = next < w->shape[0] ? smaller(p.n, w->shape[0] - next) : 0;
-        p.ahead = p.ahead_n ? element(w, next * m->k + (last ? 0 : k + block)) : NULL;
+        p.ahead =
+            p.ahead_n ? element(last ? w_later : w, next * m->k + (last ? 0 : k + block)) : NULL;
         p.w = element(w, first * m->k + k);
-        block_of_k(m, &method, p, k, scratch);
+        block_of_k(m, p, k, scratch);
     }
 }
 
@@ -160,11 +145,14 @@ static void matmul_part(void *argument, size_t part, int worker)
     unsigned char *scratch = threads_scratch(m->threads, worker);
     size_t first = part * m->part;
     size_t n = smaller(m->part, m->ldy - first);
-    matmul_columns(m, m->w, first, m->y, scratch);
+    /* When this part is done, the other threads have probably taken the parts between. */
+    size_t later = first + (size_t)threads_count(m->threads) * m->part;
     if (!m->w_up) {
+        matmul_columns(m, m->w, first, m->y, m->w, later, scratch);
         return;
     }
-    matmul_columns(m, m->w_up, first, m->y_up, scratch);
+    matmul_columns(m, m->w, first, m->y, m->w_up, first, scratch);
+    matmul_columns(m, m->w_up, first, m->y_up, m->w, later, scratch);
     for (size_t r = 0; r < m->rows; r++) { /* while both are still in the cache */
         float *gate = m->y + r * m->ldy + first;
         float *up = m->y_up + r * m->ldy + first;
@@ -173,33 +161,65 @@ static void matmul_part(void *argument, size_t part, int worker)
     }
 }
 
-static void matmul_run(struct multiplication *m)
+static void round_row(void *argument, size_t row, int worker)
 {
-    size_t n = m->ldy;
+    (void)worker;
+    const struct multiplication *m = argument;
+    unsigned char *to = (unsigned char *)(uintptr_t)m->made + row * m->ldx * m->method.x_bytes;
+    m->method.round(m->x + row * m->k, m->k, to);
+}
+
+static void multiply_rows(struct multiplication *m)
+{
+    size_t n = m->ldy, share = 8 * (size_t)threads_count(m->threads);
     m->part = BLOCK_ROWS;
-    while (m->part > 16 && n / m->part < 8 * (size_t)threads_count(m->threads)) {
+    while (m->part > 16 && n / m->part < share) {
         m->part /= 2;
     }
-    if (m->rows <= m->level->product_rows) {
-        size_t fit = STREAM_BYTES / (m->k * dtype_size(m->w->dtype) + 1) / 4 * 4;
-        m->part = fit < 4 ? 4 : fit;
+    if (in_place(m)) {
+        size_t fit = smaller(STREAM_BYTES / (m->k * dtype_size(m->w->dtype) + 1), n / share);
+        m->part = fit < TILE_ROWS ? TILE_ROWS : fit / TILE_ROWS * TILE_ROWS;
     }
     threads_run(m->threads, (n + m->part - 1) / m->part, matmul_part, m);
+}
+
+static void matmul_run(struct multiplication *m, enum precision precision)
+{
+    bool mixed = m->w_up && m->w_up->dtype != m->w->dtype;
+    m->level = kernels_level();
+    m->method = method_of(m->level, mixed ? DTYPE_F32 : m->w->dtype, precision == PRECISION_BF16);
+    if (!m->method.round) {
+        m->made = m->x;
+        m->ldx = m->k;
+        multiply_rows(m);
+        return;
+    }
+    /* Rounded once, as many rows as there is room for, before all parts read them. */
+    m->made = threads_hold_shared(m->threads);
+    m->ldx = kernels_packed(m->k);
+    size_t all = m->rows, fit = THREADS_SHARED_BYTES / (m->ldx * m->method.x_bytes);
+    for (size_t row = 0; row < all; row += m->rows) {
+        m->rows = smaller(fit, all - row);
+        threads_run(m->threads, m->rows, round_row, m);
+        multiply_rows(m);
+        m->x += m->rows * m->k;
+        m->y += m->rows * m->ldy;
+        m->y_up += m->w_up ? m->rows * m->ldy : 0;
+    }
+    threads_release_shared(m->threads);
 }
 
 void kernel_matmul_as(struct threads *threads, enum precision precision, const float *x,
                       size_t rows, const struct tensor *w, float *y)
 {
     struct multiplication m = {.threads = threads,
-                               .level = kernels_level(),
                                .x = x,
                                .rows = rows,
                                .k = w->shape[1],
                                .w = w,
                                .y = y,
-                               .ldy = w->shape[0],
-                               .rounded = precision == PRECISION_BF16};
-    matmul_run(&m);
+                               .ldy = w->shape[0]};
+    matmul_run(&m, precision);
 }
 
 void kernel_matmul(struct threads *threads, const float *x, size_t rows, const struct tensor *w,
@@ -213,7 +233,6 @@ void kernel_geglu(struct threads *threads, enum precision precision, const float
                   float *neurons)
 {
     struct multiplication m = {.threads = threads,
-                               .level = kernels_level(),
                                .x = x,
                                .rows = rows,
                                .k = w_gate->shape[1],
@@ -221,9 +240,8 @@ void kernel_geglu(struct threads *threads, enum precision precision, const float
                                .w_up = w_up,
                                .y = gate,
                                .y_up = neurons,
-                               .ldy = w_gate->shape[0],
-                               .rounded = precision == PRECISION_BF16};
-    matmul_run(&m);
+                               .ldy = w_gate->shape[0]};
+    matmul_run(&m, precision);
 }
 
 void kernel_product(const float *x, size_t rows, size_t ldx, const float *w, size_t n, size_t ldw,

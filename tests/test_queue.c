@@ -37,10 +37,10 @@ static void takes_in_order_up_to_the_budget(void)
         CHECK(queue_push(q, jobs[i], &st) == 0);
     }
     CHECK(queue_depth(q) == 4 && queue_tokens(q) == 65);
-    struct job *taken = queue_take(q, 35);
+    struct job *taken = queue_take(q, 35, 4);
     CHECK(taken == jobs[0] && taken->next == jobs[1] && !taken->next->next);
     CHECK(queue_depth(q) == 2 && queue_tokens(q) == 35);
-    struct job *rest = queue_take(q, 35);
+    struct job *rest = queue_take(q, 35, 4);
     CHECK(rest == jobs[2] && rest->next == jobs[3]);
     CHECK(queue_depth(q) == 0 && queue_tokens(q) == 0);
     free_list(taken);
@@ -55,10 +55,10 @@ static void takes_a_first_job_over_the_budget_alone(void)
     REQUIRE_OK(queue_create(&q, 100, &st), st);
     struct job *big = job_of(50), *small = job_of(1);
     CHECK(queue_push(q, big, &st) == 0 && queue_push(q, small, &st) == 0);
-    struct job *taken = queue_take(q, 10);
+    struct job *taken = queue_take(q, 10, 4);
     CHECK(taken == big && !taken->next);
     free_list(taken);
-    free_list(queue_take(q, 10));
+    free_list(queue_take(q, 10, 4));
     queue_destroy(q);
 }
 
@@ -71,14 +71,14 @@ static void is_full_by_tokens_but_takes_one_job_of_any_size(void)
     CHECK(queue_push(q, big, &st) == 0);
     CHECK(queue_push(q, small, &st) == STATUS_BUSY);
     CHECK_CONTAINS(st.message, "50 tokens wait");
-    free_list(queue_take(q, 10));
+    free_list(queue_take(q, 10, 4));
     CHECK(queue_push(q, small, &st) == 0);
     struct job *exact = job_of(9);
     CHECK(queue_push(q, exact, &st) == 0);
     struct job *over = job_of(1);
     CHECK(queue_push(q, over, &st) == STATUS_BUSY);
     job_free(over);
-    free_list(queue_take(q, 10));
+    free_list(queue_take(q, 10, 4));
     queue_destroy(q);
 }
 
@@ -92,8 +92,8 @@ static void drains_and_then_ends_once_stopped(void)
     queue_stop(q);
     CHECK(queue_push(q, late, &st) == STATUS_BUSY);
     CHECK_CONTAINS(st.message, "stopping");
-    CHECK(queue_take(q, 10) == job);
-    CHECK(queue_take(q, 10) == NULL);
+    CHECK(queue_take(q, 10, 4) == job);
+    CHECK(queue_take(q, 10, 4) == NULL);
     job_free(job);
     job_free(late);
     queue_destroy(q);
@@ -101,7 +101,7 @@ static void drains_and_then_ends_once_stopped(void)
 
 static void *take_one(void *queue)
 {
-    return queue_take(queue, 10);
+    return queue_take(queue, 10, 4);
 }
 
 static void wakes_a_taker_that_waits(void)
@@ -157,21 +157,133 @@ static void background_jobs_give_way_and_go_one_at_a_time(void)
         quick[i] = job_of(10);
         CHECK(queue_push(q, quick[i], &st) == 0);
     }
-    struct job *first = queue_take(q, 1000);
+    struct job *first = queue_take(q, 1000, 4);
     CHECK(first == quick[0] && first->next == quick[1] && !quick[1]->next);
-    struct job *second = queue_take(q, 1000);
+    struct job *second = queue_take(q, 1000, 4);
     CHECK(second == slow[0] && !second->next);
     queue_stop(q);
-    struct job *third = queue_take(q, 1000);
+    struct job *third = queue_take(q, 1000, 4);
     CHECK(third == slow[1] && !third->next);
-    CHECK(queue_take(q, 1000) == NULL);
+    CHECK(queue_take(q, 1000, 4) == NULL);
     free_list(first);
     free_list(second);
     free_list(third);
     queue_destroy(q);
 }
 
-static const struct test tests[] = {TEST(background_jobs_give_way_and_go_one_at_a_time),
+static struct job *job_from(uint64_t client, size_t tokens)
+{
+    struct job *job = job_of(tokens);
+    if (job) {
+        job->client = client;
+    }
+    return job;
+}
+
+static void a_flood_of_one_client_waits_behind_itself(void)
+{
+    struct queue *q;
+    struct status st;
+    struct job *flood[20], *small[3];
+    REQUIRE_OK(queue_create(&q, 10000, &st), st);
+    for (int i = 0; i < 20; i++) {
+        flood[i] = job_from(1, 100);
+        CHECK(queue_push(q, flood[i], &st) == 0);
+    }
+    CHECK(queue_take(q, 100, 4) == flood[0]);
+    small[0] = job_from(2, 10); /* comes last, is next but one: client 1's second is due as well */
+    small[1] = job_from(2, 10);
+    small[2] = job_from(3, 10);
+    for (int i = 0; i < 3; i++) {
+        CHECK(queue_push(q, small[i], &st) == 0);
+    }
+    struct job *order[] = {small[0], small[2], small[1], flood[1], flood[2]};
+    for (int i = 0; i < 5; i++) {
+        struct job *taken = queue_take(q, 1, 4);
+        CHECK(taken == order[i]);
+        job_free(taken);
+    }
+    struct job *late = job_from(2, 10); /* what they had before is no debt: the line has moved on */
+    CHECK(queue_push(q, late, &st) == 0);
+    struct job *next = queue_take(q, 1, 4);
+    CHECK(next == late);
+    job_free(next);
+    job_free(flood[0]);
+    free_list(queue_take(q, 10000, 4));
+    CHECK(queue_depth(q) == 0 && queue_tokens(q) == 0);
+    queue_destroy(q);
+}
+
+static void a_flood_of_one_client_leaves_room_for_the_others(void)
+{
+    struct queue *q;
+    struct status st = {0};
+    REQUIRE_OK(queue_create(&q, 100, &st), st);
+    for (int i = 0; i < 10; i++) {
+        CHECK(queue_push(q, job_from(1, 10), &st) == 0);
+    }
+    struct job *over = job_from(1, 1);
+    CHECK(queue_push(q, over, &st) == STATUS_BUSY);  /* full for whoever filled it */
+    CHECK(queue_push(q, job_from(2, 70), &st) == 0); /* one job whatever its size */
+    struct job *second = job_from(2, 1);
+    CHECK(queue_push(q, second, &st) == STATUS_BUSY); /* beyond a half already */
+    CHECK(queue_push(q, job_from(3, 10), &st) == 0);
+    CHECK(queue_push(q, job_from(3, 23), &st) == 0); /* a third of the queue */
+    struct job *third = job_from(3, 1);
+    CHECK(queue_push(q, third, &st) == STATUS_BUSY);
+    job_free(over);
+    job_free(second);
+    job_free(third);
+    free_list(queue_take(q, 1000, 4));
+    queue_destroy(q);
+}
+
+static struct job *text_from(uint64_t client, size_t tokens)
+{
+    struct job *job = job_create(0);
+    if (job) {
+        job->client = client;
+        job->generation_tokens = tokens;
+        job->generation = (struct generation *)job; /* only looked at */
+    }
+    return job;
+}
+
+static void texts_wait_in_a_line_of_their_own_and_take_turns_too(void)
+{
+    struct queue *q;
+    struct status st;
+    struct job *texts[6], *other, *prompt;
+    REQUIRE_OK(queue_create(&q, 1000, &st), st);
+    for (int i = 0; i < 6; i++) {
+        texts[i] = text_from(1, 5);
+        CHECK(queue_push(q, texts[i], &st) == 0);
+    }
+    other = text_from(2, 5);
+    prompt = job_from(1, 50);
+    CHECK(queue_push(q, other, &st) == 0 && queue_push(q, prompt, &st) == 0);
+    CHECK(queue_depth(q) == 8 && queue_tokens(q) == 85);
+    CHECK(queue_poll(q, 10, 0) == prompt && !prompt->next);
+    CHECK(queue_poll(q, 10, 0) == NULL);
+    struct job *taken = queue_take(q, 10, 2);
+    CHECK(taken == texts[0] && taken->next == other && !other->next);
+    CHECK(queue_depth(q) == 5 && queue_tokens(q) == 25);
+    CHECK(queue_poll(q, 10, 9) == texts[1]);
+    CHECK(queue_depth(q) == 0);
+    for (int i = 0; i < 6; i++) {
+        texts[i]->generation = NULL;
+        job_free(texts[i]);
+    }
+    other->generation = NULL;
+    job_free(other);
+    job_free(prompt);
+    queue_destroy(q);
+}
+
+static const struct test tests[] = {TEST(a_flood_of_one_client_waits_behind_itself),
+                                    TEST(a_flood_of_one_client_leaves_room_for_the_others),
+                                    TEST(texts_wait_in_a_line_of_their_own_and_take_turns_too),
+                                    TEST(background_jobs_give_way_and_go_one_at_a_time),
                                     TEST(takes_in_order_up_to_the_budget),
                                     TEST(takes_a_first_job_over_the_budget_alone),
                                     TEST(is_full_by_tokens_but_takes_one_job_of_any_size),

@@ -60,6 +60,7 @@ struct exchange {
     struct response response;
     void *app;                       /* what the routes were given */
     uint64_t id;                     /* request id, for logs */
+    uint64_t client;                 /* who asks (client.h); 0 without a connection */
     int64_t started_us;              /* monotonic */
     const struct route *route;       /* NULL while unrouted, for metrics and logs */
     void *state;                     /* the handler's own, freed by free_state when all is over */

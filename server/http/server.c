@@ -2,6 +2,7 @@
 
 #include "core/base/memory.h"
 #include "core/base/text.h"
+#include "server/http/client.h"
 #include "server/http/listener.h"
 
 #include <errno.h>
@@ -172,6 +173,13 @@ static enum MHD_Result go_on(struct carried *c, enum http_next next)
     return MHD_YES;
 }
 
+static uint64_t who_asks(const struct carried *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return client_of(info ? info->client_addr : NULL, &c->x.request);
+}
+
 static enum MHD_Result on_headers(struct carried *c, const char *method)
 {
     const char *announced =
@@ -179,6 +187,7 @@ static enum MHD_Result on_headers(struct carried *c, const char *method)
     uint64_t length = announced ? strtoull(announced, NULL, 10) : 0;
     atomic_fetch_add(&c->server->active, 1);
     c->x.request.method = method;
+    c->x.client = who_asks(c);
     c->phase = READING;
     if (router_admit(c->server->router, &c->x, length)) {
         return MHD_YES;

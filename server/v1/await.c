@@ -16,6 +16,7 @@ static void start(struct exchange *x)
     struct status st = {0};
     job->done = job_done;
     job->user = x;
+    job->client = x->client;
     if (queue_push(app->queue, job, &st)) {
         job->st = st; /* still ours: it was not taken */
         exchange_wake(x);

@@ -135,6 +135,7 @@ static void start(struct exchange *x)
     struct steering *s = x->state;
     struct status st = {0};
     atomic_fetch_add(&s->references, 1);
+    s->job->client = x->client;
     if (queue_push(s->app->queue, s->job, &st)) {
         s->st = st;
         release(s);

@@ -4,12 +4,22 @@
 
 #include <pthread.h>
 
+/* Clients are told apart by this many lanes; two that share one share their turns. */
+#define LANES 256
+
+/* Jobs in order of their turns. */
+struct line {
+    struct job *first, *last;
+    uint64_t now;         /* the turn that was taken last */
+    uint64_t ends[LANES]; /* where the jobs of each lane end */
+};
+
 struct queue {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct line {
-        struct job *first, *last;
-    } waiting, background;
+    struct line waiting, texts, background;
+    size_t waits[LANES]; /* tokens of each lane in the first two lines */
+    size_t n_waiting;    /* lanes that have any */
     size_t capacity;
     bool stopped;
     /* Written under the lock; atomic so that /metrics reads them without it. */
@@ -40,15 +50,59 @@ void queue_destroy(struct queue *queue)
     }
 }
 
-static void append(struct line *line, struct job *job)
+static size_t lane_of(const struct job *job)
 {
-    job->next = NULL;
-    if (line->last) {
-        line->last->next = job;
-    } else {
-        line->first = job;
+    return job->client % LANES;
+}
+
+/* Behind all whose turn is not later. A job of no tokens still moves its lane. */
+static void insert(struct line *line, struct job *job)
+{
+    uint64_t *end = &line->ends[lane_of(job)];
+    job->turn = *end > line->now ? *end : line->now;
+    *end = job->turn + job_tokens(job) + 1;
+    struct job **at = &line->first;
+    if (line->last && line->last->turn <= job->turn) {
+        at = &line->last->next;
     }
-    line->last = job;
+    while (*at && (*at)->turn <= job->turn) {
+        at = &(*at)->next;
+    }
+    job->next = *at;
+    *at = job;
+    if (!job->next) {
+        line->last = job;
+    }
+}
+
+/* Whether the client may add so many tokens to those that wait. */
+static bool has_room(const struct queue *queue, size_t lane, size_t tokens)
+{
+    size_t waiting = atomic_load(&queue->tokens);
+    size_t own = queue->waits[lane];
+    size_t share = queue->capacity / (queue->n_waiting + (own == 0));
+    return own == 0 || (waiting <= queue->capacity && tokens <= queue->capacity - waiting) ||
+           (own <= share && tokens <= share - own);
+}
+
+static void count_in(struct queue *queue, const struct job *job)
+{
+    size_t *waits = &queue->waits[lane_of(job)];
+    size_t tokens = job_tokens(job);
+    queue->n_waiting += *waits == 0 && tokens > 0;
+    *waits += tokens;
+    atomic_fetch_add(&queue->depth, 1);
+    atomic_fetch_add(&queue->tokens, tokens);
+}
+
+static void count_out(struct queue *queue, const struct job *job)
+{
+    size_t *waits = &queue->waits[lane_of(job)];
+    size_t tokens = job_tokens(job);
+    *waits -= tokens;
+    queue->n_waiting -= *waits == 0 && tokens > 0;
+    atomic_fetch_sub(&queue->depth, 1);
+    atomic_fetch_sub(&queue->tokens, tokens);
 }
 
 int queue_push(struct queue *queue, struct job *job, struct status *st)
@@ -56,76 +110,79 @@ int queue_push(struct queue *queue, struct job *job, struct status *st)
     size_t tokens = job_tokens(job);
     int code = STATUS_OK;
     pthread_mutex_lock(&queue->lock);
-    size_t waiting = atomic_load(&queue->tokens);
-    size_t room = queue->capacity > waiting ? queue->capacity - waiting : 0;
     if (queue->stopped) {
         code = status_set(st, STATUS_BUSY, "the server is stopping and takes no new work");
     } else if (job->background) {
-        append(&queue->background, job);
+        insert(&queue->background, job);
         pthread_cond_signal(&queue->changed);
-    } else if (queue->waiting.first && tokens > room) {
+    } else if (!has_room(queue, lane_of(job), tokens)) {
         code = status_set(st, STATUS_BUSY,
                           "%zu tokens wait for the model already, and %zu more would exceed the "
                           "queue's %zu; try again shortly",
-                          waiting, tokens, queue->capacity);
+                          atomic_load(&queue->tokens), tokens, queue->capacity);
     } else {
-        append(&queue->waiting, job);
-        atomic_fetch_add(&queue->depth, 1);
-        atomic_fetch_add(&queue->tokens, tokens);
+        count_in(queue, job);
+        insert(job->generation ? &queue->texts : &queue->waiting, job);
         pthread_cond_signal(&queue->changed);
     }
     pthread_mutex_unlock(&queue->lock);
     return code;
 }
 
-/* Takes the jobs up to `last` off the front of a line. */
-static struct job *cut(struct line *line, struct job *last)
+static struct job *take_first(struct line *line)
 {
-    struct job *taken = line->first;
-    line->first = last->next;
-    if (!line->first) {
-        line->last = NULL;
+    struct job *job = line->first;
+    line->first = job->next;
+    line->last = line->first ? line->last : NULL;
+    line->now = job->turn;
+    job->next = NULL;
+    return job;
+}
+
+/* The longest run of jobs at the front whose tokens fit the budget, one job at least, and the first
+ * n_texts texts. */
+static struct job *take_front(struct queue *queue, size_t budget, size_t n_texts)
+{
+    struct job *taken = NULL;
+    struct job **end = &taken;
+    size_t tokens = 0;
+    while (queue->waiting.first) {
+        size_t more = job_tokens(queue->waiting.first);
+        if (taken && (tokens > budget || more > budget - tokens)) {
+            break;
+        }
+        *end = take_first(&queue->waiting);
+        count_out(queue, *end);
+        end = &(*end)->next;
+        tokens += more;
     }
-    last->next = NULL;
+    for (size_t i = 0; i < n_texts && queue->texts.first; i++) {
+        *end = take_first(&queue->texts);
+        count_out(queue, *end);
+        end = &(*end)->next;
+    }
     return taken;
 }
 
-/* The longest run of jobs at the front whose tokens fit the budget, one job at least. */
-static struct job *take_front(struct queue *queue, size_t budget)
+struct job *queue_take(struct queue *queue, size_t budget_tokens, size_t n_texts)
 {
-    struct job *last = queue->waiting.first;
-    size_t tokens = job_tokens(last);
-    size_t depth = 1;
-    while (last->next && tokens <= budget && job_tokens(last->next) <= budget - tokens) {
-        last = last->next;
-        tokens += job_tokens(last);
-        depth++;
-    }
-    atomic_fetch_sub(&queue->depth, depth);
-    atomic_fetch_sub(&queue->tokens, tokens);
-    return cut(&queue->waiting, last);
-}
-
-struct job *queue_take(struct queue *queue, size_t budget_tokens)
-{
-    struct job *taken = NULL;
     pthread_mutex_lock(&queue->lock);
-    while (!queue->waiting.first && !queue->background.first && !queue->stopped) {
+    struct job *taken = take_front(queue, budget_tokens, n_texts);
+    while (!taken && !queue->background.first && !queue->stopped) {
         pthread_cond_wait(&queue->changed, &queue->lock);
+        taken = take_front(queue, budget_tokens, n_texts);
     }
-    if (queue->waiting.first) {
-        taken = take_front(queue, budget_tokens);
-    } else if (queue->background.first) {
-        taken = cut(&queue->background, queue->background.first);
+    if (!taken && queue->background.first) {
+        taken = take_first(&queue->background);
     }
     pthread_mutex_unlock(&queue->lock);
     return taken;
 }
 
-struct job *queue_poll(struct queue *queue, size_t budget_tokens)
+struct job *queue_poll(struct queue *queue, size_t budget_tokens, size_t n_texts)
 {
     pthread_mutex_lock(&queue->lock);
-    struct job *taken = queue->waiting.first ? take_front(queue, budget_tokens) : NULL;
+    struct job *taken = take_front(queue, budget_tokens, n_texts);
     pthread_mutex_unlock(&queue->lock);
     return taken;
 }

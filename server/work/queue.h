@@ -1,6 +1,10 @@
-/* The bounded queue between the HTTP threads and the one worker, and beside it the line of
- * background jobs (the indexer's batches), which are taken one at a time and only when nobody
- * waits.
+/* The bounded queue between the HTTP threads and the one worker: a line of prompts to be read, one
+ * of texts to be continued, and one of background jobs (the indexer's batches), which are taken one
+ * at a time and only when nobody waits.
+ *
+ * Clients take turns, by tokens: a job's place in its line is where its client's earlier jobs end,
+ * or where the line is now if that is later (start-time fair queueing, Goyal et al. 1996). Whoever
+ * asks for much waits behind their own jobs; whoever asks for little is next.
  *
  * Native structs only: tokens, what to read, where to put it. No JSON crosses it. */
 #ifndef DM_WORK_QUEUE_H
@@ -11,12 +15,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Made by a handler (job_create), handed to the worker by queue_push, given back through done. */
 struct job {
     struct engine_prompt *prompts; /* owned, with ids, reads and positions (all of them from
                                       core/base/memory.h); a source's name is the catalogue's */
     size_t n_prompts;
+    uint64_t client;    /* who asked; jobs of one client keep their order */
     bool keep;          /* write READ_FEATURES results to the database */
     bool background;    /* gives way to all others; its size is how long they may have to wait */
     atomic_bool cancel; /* set by whoever no longer wants the answer */
@@ -24,7 +30,8 @@ struct job {
     /* Called once, on the worker's thread, after everything is computed and kept. */
     void (*done)(struct job *job, void *user);
     void *user;
-    struct job *next; /* the queue's */
+    struct job *next; /* the queue's, like turn */
+    uint64_t turn;
 
     /* Texts to be continued, instead of prompts to be read. */
     struct generation *generation; /* owned; NULL: prompts */
@@ -44,18 +51,19 @@ struct queue;
 int queue_create(struct queue **queue, size_t capacity_tokens, struct status *st);
 void queue_destroy(struct queue *queue); /* must be empty */
 
-/* STATUS_BUSY when the tokens that wait would exceed the capacity (one job alone always fits), or
- * after queue_stop. On success the job is the queue's. Background jobs take no part in the
- * capacity: whoever sends them has few under way. */
+/* STATUS_BUSY when the tokens that wait would exceed the capacity, or after queue_stop. But a
+ * client who has nothing waiting always finds room for one job, and for more within an equal share:
+ * one client's flood cannot fill the queue for the others. On success the job is the queue's.
+ * Background jobs take no part in the capacity: whoever sends them has few under way. */
 int queue_push(struct queue *queue, struct job *job, struct status *st);
 
-/* Waits for work and takes, in order of arrival, jobs of at most budget tokens together (the first
- * one whatever its size) as a linked list, or else one background job; NULL once queue_stop was
- * called and nothing is left. */
-struct job *queue_take(struct queue *queue, size_t budget_tokens);
+/* Waits for work and takes, in order of their turns, jobs of at most budget tokens together (the
+ * first one whatever its size) and at most n_texts texts to be continued, as a linked list; or else
+ * one background job; NULL once queue_stop was called and nothing is left. */
+struct job *queue_take(struct queue *queue, size_t budget_tokens, size_t n_texts);
 
 /* The same without waiting, and without background jobs: NULL if nothing else is there. */
-struct job *queue_poll(struct queue *queue, size_t budget_tokens);
+struct job *queue_poll(struct queue *queue, size_t budget_tokens, size_t n_texts);
 
 bool queue_stopped(struct queue *queue);
 void queue_stop(struct queue *queue);           /* push fails from now on; take drains */

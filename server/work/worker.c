@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Texts in work at the same time; more wait, without memory of their own. */
+/* Texts in work at the same time; more wait in the queue, without memory of their own. */
 #define GENERATIONS_AT_ONCE 4
 
 struct worker {
@@ -14,7 +14,8 @@ struct worker {
     struct sources *sources;
     struct queue *queue;
     size_t budget;           /* tokens of one forward pass */
-    struct job *generations; /* in work, in order of arrival */
+    struct job *generations; /* in work, at most GENERATIONS_AT_ONCE */
+    size_t n_generations;
     pthread_t thread;
 };
 
@@ -207,6 +208,7 @@ static struct job *set_generations_aside(struct worker *worker, struct job *jobs
         struct job ***list = job->generation ? &last : &end;
         **list = job;
         *list = &job->next;
+        worker->n_generations += job->generation != NULL;
     }
     return others;
 }
@@ -233,12 +235,13 @@ static bool advance(struct worker *worker, struct job *job)
 static void advance_all(struct worker *worker)
 {
     struct job **at = &worker->generations;
-    for (int i = 0; i < GENERATIONS_AT_ONCE && *at; i++) {
+    while (*at) {
         struct job *job = *at;
         if (advance(worker, job)) {
             at = &job->next;
         } else {
             *at = job->next;
+            worker->n_generations--;
             finish(job);
         }
     }
@@ -263,8 +266,9 @@ static void *work(void *argument)
 {
     struct worker *worker = argument;
     for (;;) {
-        struct job *jobs = worker->generations ? queue_poll(worker->queue, worker->budget)
-                                               : queue_take(worker->queue, worker->budget);
+        size_t n_texts = GENERATIONS_AT_ONCE - worker->n_generations;
+        struct job *jobs = worker->generations ? queue_poll(worker->queue, worker->budget, n_texts)
+                                               : queue_take(worker->queue, worker->budget, n_texts);
         if (!jobs && !worker->generations) {
             return NULL;
         }

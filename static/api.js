@@ -95,7 +95,7 @@ export async function request(path, body, { signal, onBusy, binary = false } = {
   return { data, cache, ms: performance.now() - started };
 }
 
-/** POST answered by server-sent events: onFrame is called with each one's object. */
+/** POST answered by server-sent events, or by JSON a line: onFrame is called with each object. */
 export async function requestStream(path, body, { signal, onBusy, onFrame }) {
   const response = await answer(path, body, { signal, onBusy });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -104,10 +104,11 @@ export async function requestStream(path, body, { signal, onBusy, onFrame }) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      const frames = (text + value).split('\n\n');
-      text = frames.pop();
-      for (const frame of frames) {
-        const data = JSON.parse(frame.replace(/^data: /, ''));
+      const lines = (text + value).split('\n');
+      text = lines.pop();
+      for (const line of lines) {
+        if (line === '') continue;
+        const data = JSON.parse(line.replace(/^data: /, ''));
         if (typeof data.error === 'string') throw new ApiError(data.error, response.status);
         onFrame(data);
       }

@@ -34,6 +34,13 @@ export const single = (model, { text, source, feature }) => ({
   body: { prompt: text, model, source, index: String(feature) },
 });
 
+/** Only the errors: what becomes of the text without them is asked for on the tour. */
+export const darkMatter = (model, { text, source }) => ({
+  path: '/v1/dark-matter',
+  title: 'What the SAE leaves unexplained of each token, and what that votes for',
+  body: { prompt: text, model, source, runs: [], top: 5 },
+});
+
 export const tokenize = (model, { text }) => ({
   path: '/v1/tokenize',
   title: 'The tokens',

@@ -29,7 +29,7 @@ const strongest = (results) => new Map(results.map(({ token_position: position, 
 
 export function openLab(main, frame) {
   const view = labView(main, { run: runForm, halt, choose, type, mark, unmark: () => setMarked([]),
-    setDensity,
+    setDensity, setDark,
     pathOf: (feature) => featurePath(model, state.source, feature),
     nameOf: (feature) => knownMeaning(state.source, feature)?.text ?? '', list: learn });
   const lane = lanes();
@@ -37,7 +37,7 @@ export function openLab(main, frame) {
   let model = '';
   let sources = [];
   /** @type {address.State} */
-  let state = { text: '', source: '', feature: null, marked: [], density: null };
+  let state = { text: '', source: '', feature: null, marked: [], density: null, dark: true };
   const set = () => sources.find(({ name }) => name === state.source)?.set;
 
   /* --- asking ------------------------------------------------------------------------------- */
@@ -48,6 +48,7 @@ export function openLab(main, frame) {
       (state.density === null ? calls.wholeText : calls.rareInText)(model, state, set())]
       : [calls.tokenize(model, state)];
     if (sources.length && state.feature !== null) commands.unshift(calls.single(model, state));
+    if (sources.length && state.dark) commands.push(calls.darkMatter(model, state));
     view.showChoice(state.feature, whole ? url : null, commands);
   }
 
@@ -95,7 +96,19 @@ export function openLab(main, frame) {
     state.marked = state.marked.filter((position) => top.has(position));
     view.showTop(data.tokens, top, { cache, ms });
     view.stale(false);
-    await Promise.all([loadFeature(), loadWholeText()]);
+    await Promise.all([loadFeature(), loadWholeText(), loadDark()]);
+  }
+
+  async function loadDark() {
+    const signal = lane.enter('dark');
+    view.enableDark(state.dark);
+    if (!state.dark) return;
+    try {
+      const { data } = await ask(calls.darkMatter(model, state), signal);
+      view.showDark(data);
+    } catch (error) {
+      if (error.name !== 'AbortError') view.failDark(error.message);
+    }
   }
 
   async function loadTokens(signal) {
@@ -177,6 +190,12 @@ export function openLab(main, frame) {
     go({ density }, false);
     showChoice();
     during('Ranking the features…', loadWholeText);
+  }
+
+  function setDark(dark) {
+    go({ dark }, false);
+    showChoice();
+    during('Measuring what is unexplained…', loadDark);
   }
 
   function mark(position) {

@@ -1,6 +1,7 @@
 // What the prompt lab looks like: the parts of the page, drawn from what lab.js hands over.
 import { valueChart } from './chart.js';
 import { curlPanel } from './curl.js';
+import { darkStrip } from './dark_strip.js';
 import { h } from './dom.js';
 import { featureList } from './features.js';
 import { milliseconds, visible } from './format.js';
@@ -36,7 +37,7 @@ function featureChooser({ onType, onClear }) {
   return { element, show };
 }
 
-/** @param on {run, halt, choose(feature), type(text), mark(position), unmark, setDensity(share|null), pathOf(feature),
+/** @param on {run, halt, choose(feature), type(text), mark(position), unmark, setDensity(share|null), setDark(yes), pathOf(feature),
  *  nameOf(feature), list(features): they are looked at} */
 export function labView(main, on) {
   const form = promptForm({ onRun: on.run, onStop: on.halt });
@@ -44,6 +45,7 @@ export function labView(main, on) {
   const problem = notice();
   const featureProblem = notice();
   const row = tokenRow({ onInspect: inspect, onMark: on.mark });
+  const dark = darkStrip(row.element, { onToggle: on.setDark });
   const chart = valueChart({ onPoint: inspect });
   const here = featureList({ label: 'Strongest features of the token', onChoose: on.choose, pathOf: on.pathOf, nameOf: on.nameOf });
   const all = featureList({ label: 'Strongest features of the text', onChoose: on.choose, pathOf: on.pathOf, nameOf: on.nameOf });
@@ -67,7 +69,7 @@ export function labView(main, on) {
       h('div', { class: 'head' }, h('h2', {}, 'Strongest in the text'), density, unmark), ranked, all.element));
   const results = h('div', { class: 'results', hidden: true },
     h('section', { 'aria-label': 'Tokens' },
-      h('div', { class: 'head' }, h('h2', {}, 'Tokens'), coloured, meta), row.element),
+      h('div', { class: 'head' }, h('h2', {}, 'Tokens'), coloured, dark.button, meta), row.element, dark.element),
     features, curl.element);
   main.replaceChildren(h('h1', { class: 'unseen' }, 'Prompt lab'),
     form.element, progress.element, problem.element, results);
@@ -83,6 +85,7 @@ export function labView(main, on) {
     if (byFocus && position !== null) walked = position;
     const at = position ?? walked;
     row.inspect(at);
+    dark.inspect(at);
     chart.inspect(position);
     hereTitle.replaceChildren('Strongest on ', h('span', { class: 'chip' }, visible(tokens[at] ?? '')),
       h('span', { class: 'muted' }, ` ${at ?? ''}`));
@@ -99,6 +102,7 @@ export function labView(main, on) {
   function showTokens(list, hasBos, { cache, ms }) {
     tokens = list;
     top = null;
+    dark.clear();
     row.show(tokens, hasBos);
     timing(cache, ms);
     coloured.textContent = `${tokens.length} tokens`;
@@ -109,6 +113,7 @@ export function labView(main, on) {
   function showTop(list, map, { cache, ms }) {
     tokens = list;
     top = map;
+    dark.clear();
     row.show(tokens, !top.has(0));
     timing(cache, ms);
     if (!top.has(walked)) walked = top.size ? Math.max(...top.keys()) : null;
@@ -191,6 +196,9 @@ export function labView(main, on) {
 
   return {
     form, progress, problem, featureProblem,
+    enableDark: dark.enabled,
+    showDark: (reply) => dark.show(reply, walked),
+    failDark: dark.fail,
     showTokens, showTop, showStrongest, showFeature, showChoice, showMarks, showWholeText, failWholeText, rename,
     stale: (yes) => results.classList.toggle('stale', yes),
     hide: () => { results.hidden = true; },

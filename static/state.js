@@ -1,9 +1,9 @@
-// What the page shows, as its address: ?source=…&feature=…&sort=3,5&density=0.01&text=…
+// What the page shows, as its address: ?source=…&feature=…&sort=3,5&density=0.01&dark=off&text=…
 
 // Longer addresses are refused by some servers on the way; history.state carries the text then.
 const LINK_LIMIT = 6000;
 
-/** @typedef {{text: string, source: string, feature: number|null, marked: number[], density: number|null}} State */
+/** @typedef {{text: string, source: string, feature: number|null, marked: number[], density: number|null, dark: boolean}} State */
 
 const share = (text) => (Number(text) > 0 && Number(text) < 1 ? Number(text) : null);
 
@@ -19,6 +19,7 @@ export function read() {
     feature: natural(query.get('feature')),
     marked: marked.filter((position) => position !== null),
     density: share(query.get('density')),
+    dark: query.get('dark') !== 'off',
   };
 }
 
@@ -29,6 +30,7 @@ export function link(state) {
   if (state.feature !== null) query.set('feature', state.feature);
   if (state.marked.length) query.set('sort', state.marked.join(','));
   if (state.density !== null) query.set('density', state.density);
+  if (!state.dark) query.set('dark', 'off');
   const text = new URLSearchParams({ text: state.text }).toString();
   const whole = text.length <= LINK_LIMIT;
   const parts = [query.toString(), whole ? text : ''].filter(Boolean);

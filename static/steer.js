@@ -184,7 +184,7 @@ export function openSteer(main, frame) {
       }
     }, LEARN_MS);
   }
-  const said = (role, words) => h('p', { class: `turn ${role}` }, h('b', {}, role), words);
+  const said = (role, words) => h('p', { class: `turn ${role}` }, h('strong', {}, role), words);
   function begin(text) {
     for (const column of columns) {
       column.begin(state.chat ? [...past.flatMap((turn) => [said('user', turn.user), said('assistant', turn[column.type])]), said('user', text)] : [text]);

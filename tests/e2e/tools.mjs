@@ -164,6 +164,27 @@ test('tools: a model with a chat template is talked to, turn by turn', async () 
   }
 });
 
+test('tools: the lab shows what the SAE leaves unexplained of each token, and what that votes for', async () => {
+  await at(query('/', { text: TEXT, source: SOURCE }), {}, async (tab) => {
+    await tab.locator('#darkmatter:not([hidden])').waitFor();
+    const reply = await ask('/v1/dark-matter', { prompt: TEXT, source: SOURCE, runs: [], top: 5 });
+    const shown = await tab.locator('.token').evaluateAll((all) => all.map(({ dataset }) => Number(dataset.dark)));
+    assert.deepEqual(shown, reply.rel_err);
+    await token(tab, 4).hover();
+    const said = tab.locator('#darkmatter');
+    assert.equal(Number(await said.locator('strong').getAttribute('data-value')), reply.rel_err[4]);
+    const pills = await said.locator('.pill.for').allTextContents();
+    assert.deepEqual(pills, reply.votes[4].promoted.map((one) => one.token.replace(/^ /, '␣').replaceAll('\n', '↵')));
+    await tab.locator('#dark').click();
+    await tab.waitForURL(/dark=off/);
+    assert.equal(await said.isVisible(), false);
+    assert.equal(await tab.locator('.token[data-dark]').count(), 0);
+    await tab.reload();
+    await tab.locator('.token').first().waitFor();
+    assert.equal(await tab.locator('#dark').getAttribute('aria-pressed'), 'false');
+  });
+});
+
 test('tools: the way from a feature’s page and from tool to tool, with the text', async () => {
   await at(`/${MODEL}/${SOURCE}/${FEATURE}`, {}, async (tab) => {
     await tab.locator('#steer').click();

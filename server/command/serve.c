@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 /* Bytes of one request body: a trace of long token lists, a vector of 24,576 numbers. */
@@ -24,6 +25,7 @@
 #define QUEUE_TOKENS 65536
 #define BATCH_TOKENS 2048
 #define DRAIN_SECONDS 30
+#define DESCRIPTORS 16384
 
 struct serving {
     struct app app;
@@ -33,6 +35,17 @@ struct serving {
     struct router router;
     struct http_server *http;
 };
+
+/* Connections, shards and SAEs need one each; 1024, the usual limit, is there for select(2), which
+ * nothing here uses. */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
 
 static bool is_loopback(const char *host)
 {
@@ -201,6 +214,7 @@ int command_serve(const struct options *o)
     sigaddset(&stop, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, &stop, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    allow_descriptors();
 
     struct serving *s = memory_zalloc(1, sizeof *s);
     if (!s) {

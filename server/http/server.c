@@ -3,6 +3,7 @@
 #include "core/base/memory.h"
 #include "core/base/text.h"
 #include "server/http/client.h"
+#include "server/http/gzip.h"
 #include "server/http/listener.h"
 
 #include <errno.h>
@@ -126,6 +127,7 @@ static struct MHD_Response *make_response(struct carried *c)
     /* The reply's bytes stay where they are: the exchange outlives the response. */
     size_t length;
     exchange_settle(&c->x);
+    gzip_reply(&c->x);
     union {
         const void *bytes;
         void *buffer; /* libmicrohttpd does not write to a persistent one */
@@ -298,7 +300,7 @@ int http_server_start(struct http_server **out, const struct http_options *optio
         return code;
     }
     unsigned threads = options->threads > 0 ? (unsigned)options->threads : 2;
-    unsigned connections = options->connections > 0 ? (unsigned)options->connections : 1000;
+    unsigned connections = options->connections > 0 ? (unsigned)options->connections : 4096;
     unsigned timeout = options->timeout_s > 0 ? (unsigned)options->timeout_s : 60;
     server->router = router;
     server->port = listener_port(fd);

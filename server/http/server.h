@@ -10,7 +10,7 @@ struct http_options {
     const char *host; /* "127.0.0.1", "::1", "0.0.0.0", a name is resolved */
     int port;         /* 0: any free one, see http_server_port */
     int threads;      /* of MHD's pool; 0: 2 */
-    int connections;  /* at most this many at a time; 0: 1000 */
+    int connections;  /* at most this many at a time; 0: 4096 */
     int timeout_s;    /* an idle or slow connection is closed; 0: 60 */
 };
 

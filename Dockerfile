@@ -25,6 +25,7 @@ RUN apt-get update \
 COPY --from=build /darkmatter /usr/bin/darkmatter
 COPY static /usr/share/darkmatter/static
 COPY migrations /usr/share/darkmatter/migrations
+COPY golden /usr/share/darkmatter/golden
 COPY demo /usr/share/darkmatter/demo
 USER darkmatter
 VOLUME /data

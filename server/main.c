@@ -32,7 +32,8 @@ int main(int argc, char **argv)
         int (*run)(const struct options *);
     } commands[] = {{"serve", command_serve},       {"index", command_index},
                     {"tokenize", command_tokenize}, {"import", command_import},
-                    {"export", command_export},     {"health", command_health}};
+                    {"export", command_export},     {"verify", command_verify},
+                    {"health", command_health}};
     int code = EXIT_USAGE;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(options.command, commands[i].name) == 0) {

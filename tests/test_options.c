@@ -96,6 +96,11 @@ static void takes_the_flags_of_the_other_commands(void)
     CHECK_STRING(o.host, "::1");
     CHECK(o.port == 65535 && !o.model);
     options_free(&o);
+    REQUIRE_OK(parse(&o, &line, "verify --golden a.json --golden=b.json --json --share .", &st),
+               st);
+    CHECK(o.json && o.n_goldens == 2 && o.is_demo);
+    CHECK_STRING(o.goldens[1], "b.json");
+    options_free(&o);
 }
 
 static void a_model_alone_serves_no_saes(void)

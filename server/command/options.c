@@ -12,7 +12,15 @@
 
 enum kind { TEXT, LIST, NUMBER, COUNT, BYTES, FLAG, SCALE, PRECISION };
 
-enum command { SERVE = 1, TOKENIZE = 2, HEALTH = 4, INDEX = 8, IMPORT = 16, EXPORT = 32 };
+enum command {
+    SERVE = 1,
+    TOKENIZE = 2,
+    HEALTH = 4,
+    INDEX = 8,
+    IMPORT = 16,
+    EXPORT = 32,
+    VERIFY = 64
+};
 
 static const struct {
     const char *name;
@@ -25,6 +33,7 @@ static const struct {
      "JSON lines {\"text\": ...} in, {\"ids\": [...], \"tokens\": [...]} out"},
     {"import", IMPORT, "read Neuronpedia's export files: FILE, FOLDER or - (stdin) ..."},
     {"export", EXPORT, "write a source's dashboards and explanations in that layout: FOLDER"},
+    {"verify", VERIFY, "hold the model and its SAEs against published numbers"},
     {"health", HEALTH, "exit 0 if a server answers on --host and --port"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -38,11 +47,11 @@ static const struct flag {
     long long low, high;
 } flags[] = {
     {"--model", "FOLDER", "a Hugging Face model folder or hub cache (the bundled demo)",
-     SERVE | TOKENIZE | INDEX | EXPORT, TEXT, offsetof(struct options, model), 0, 0},
+     SERVE | TOKENIZE | INDEX | EXPORT | VERIFY, TEXT, offsetof(struct options, model), 0, 0},
     {"--model-id", "ID", "the model's name in addresses (from the folder)",
-     SERVE | TOKENIZE | INDEX | EXPORT, TEXT, offsetof(struct options, model_id), 0, 0},
+     SERVE | TOKENIZE | INDEX | EXPORT | VERIFY, TEXT, offsetof(struct options, model_id), 0, 0},
     {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)",
-     SERVE | INDEX, LIST, offsetof(struct options, saes), 0, 0},
+     SERVE | INDEX | VERIFY, LIST, offsetof(struct options, saes), 0, 0},
     {"--db", "FILE", "the database (darkmatter.db in the current folder)",
      SERVE | INDEX | IMPORT | EXPORT, TEXT, offsetof(struct options, db), 0, 0},
     {"--host", "ADDRESS", "where to listen (127.0.0.1)", SERVE | HEALTH, TEXT,
@@ -58,13 +67,13 @@ static const struct flag {
     {"--reply-limit", "BYTES", "largest trace reply (256M)", SERVE, BYTES,
      offsetof(struct options, reply_limit), 1, LLONG_MAX},
     {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)",
-     SERVE | INDEX, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
-    {"--threads", "N", "compute threads (all processors)", SERVE | INDEX, NUMBER,
+     SERVE | INDEX | VERIFY, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
+    {"--threads", "N", "compute threads (all processors)", SERVE | INDEX | VERIFY, NUMBER,
      offsetof(struct options, threads), 1, 256},
     {"--precision", "KIND", "exact, or bf16: rows are rounded before products, faster (exact)",
-     SERVE | INDEX, PRECISION, offsetof(struct options, precision), 0, 0},
+     SERVE | INDEX | VERIFY, PRECISION, offsetof(struct options, precision), 0, 0},
     {"--embed-scale", "KIND", "auto, f32 or bf16: rounding of sqrt(hidden size) (auto)",
-     SERVE | INDEX, SCALE, offsetof(struct options, embed_scale), 0, 0},
+     SERVE | INDEX | VERIFY, SCALE, offsetof(struct options, embed_scale), 0, 0},
     {"--no-auto-index", NULL, "do not index the demo's corpus on first start", SERVE, FLAG,
      offsetof(struct options, no_auto_index), 0, 0},
     {"--corpus", "PATH", "JSONL or text file, folder, or - (stdin); may be repeated (the demo's)",
@@ -85,8 +94,14 @@ static const struct flag {
      INT_MAX},
     {"--no-special", NULL, "leave <bos> out", TOKENIZE, FLAG, offsetof(struct options, no_special),
      0, 0},
-    {"--share", "FOLDER", "holds static/, migrations/ and demo/ (found from the program)",
-     SERVE | TOKENIZE | INDEX | IMPORT | EXPORT, TEXT, offsetof(struct options, share), 0, 0},
+    {"--share", "FOLDER", "holds static/, migrations/, golden/ and demo/ (found from the program)",
+     SERVE | TOKENIZE | INDEX | IMPORT | EXPORT | VERIFY, TEXT, offsetof(struct options, share), 0,
+     0},
+    {"--golden", "FILE",
+     "published numbers to hold against; may be repeated (those that come along)", VERIFY, LIST,
+     offsetof(struct options, goldens), 0, 0},
+    {"--json", NULL, "the result as one JSON object", VERIFY, FLAG, offsetof(struct options, json),
+     0, 0},
 };
 #define N_FLAGS (sizeof flags / sizeof flags[0])
 
@@ -188,7 +203,8 @@ static int store_list(struct options *o, const struct flag *f, const char *value
     } lists[] = {{offsetof(struct options, saes), &o->n_saes, o->saes},
                  {offsetof(struct options, allow_hosts), &o->n_allow_hosts, o->allow_hosts},
                  {offsetof(struct options, corpora), &o->n_corpora, o->corpora},
-                 {offsetof(struct options, sources), &o->n_sources, o->sources}};
+                 {offsetof(struct options, sources), &o->n_sources, o->sources},
+                 {offsetof(struct options, goldens), &o->n_goldens, o->goldens}};
     size_t i = 0;
     while (lists[i].offset != f->offset) {
         i++;

@@ -44,6 +44,9 @@ struct options {
     uint64_t limit_tokens; /* 0: none */
     bool no_pack, keep_duplicates;
     int seed;
+    const char *goldens[OPTIONS_LIST]; /* verify */
+    size_t n_goldens;
+    bool json;
     const char **paths; /* [n_paths] import: what to read; export: the folder to write */
     size_t n_paths;
 

@@ -101,6 +101,12 @@ static void takes_the_flags_of_the_other_commands(void)
     CHECK(o.json && o.n_goldens == 2 && o.is_demo);
     CHECK_STRING(o.goldens[1], "b.json");
     options_free(&o);
+    REQUIRE_OK(parse(&o, &line, "pack --model m out --share no/such", &st), st);
+    CHECK(o.n_paths == 1 && !o.json);
+    CHECK_STRING(o.paths[0], "out");
+    options_free(&o);
+    CHECK(parse(&o, &line, "pack --model m", &st) == STATUS_INVALID);
+    CHECK_CONTAINS(st.message, "one folder to write");
 }
 
 static void a_model_alone_serves_no_saes(void)

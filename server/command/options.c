@@ -19,7 +19,8 @@ enum command {
     INDEX = 8,
     IMPORT = 16,
     EXPORT = 32,
-    VERIFY = 64
+    VERIFY = 64,
+    PACK = 128
 };
 
 static const struct {
@@ -34,6 +35,7 @@ static const struct {
     {"import", IMPORT, "read Neuronpedia's export files: FILE, FOLDER or - (stdin) ..."},
     {"export", EXPORT, "write a source's dashboards and explanations in that layout: FOLDER"},
     {"verify", VERIFY, "hold the model and its SAEs against published numbers"},
+    {"pack", PACK, "write a BF16 copy of a model, half the size of F32: FOLDER"},
     {"health", HEALTH, "exit 0 if a server answers on --host and --port"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -47,7 +49,8 @@ static const struct flag {
     long long low, high;
 } flags[] = {
     {"--model", "FOLDER", "a Hugging Face model folder or hub cache (the bundled demo)",
-     SERVE | TOKENIZE | INDEX | EXPORT | VERIFY, TEXT, offsetof(struct options, model), 0, 0},
+     SERVE | TOKENIZE | INDEX | EXPORT | VERIFY | PACK, TEXT, offsetof(struct options, model), 0,
+     0},
     {"--model-id", "ID", "the model's name in addresses (from the folder)",
      SERVE | TOKENIZE | INDEX | EXPORT | VERIFY, TEXT, offsetof(struct options, model_id), 0, 0},
     {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)",
@@ -95,13 +98,13 @@ static const struct flag {
     {"--no-special", NULL, "leave <bos> out", TOKENIZE, FLAG, offsetof(struct options, no_special),
      0, 0},
     {"--share", "FOLDER", "holds static/, migrations/, golden/ and demo/ (found from the program)",
-     SERVE | TOKENIZE | INDEX | IMPORT | EXPORT | VERIFY, TEXT, offsetof(struct options, share), 0,
-     0},
+     SERVE | TOKENIZE | INDEX | IMPORT | EXPORT | VERIFY | PACK, TEXT,
+     offsetof(struct options, share), 0, 0},
     {"--golden", "FILE",
      "published numbers to hold against; may be repeated (those that come along)", VERIFY, LIST,
      offsetof(struct options, goldens), 0, 0},
-    {"--json", NULL, "the result as one JSON object", VERIFY, FLAG, offsetof(struct options, json),
-     0, 0},
+    {"--json", NULL, "the result as one JSON object", VERIFY | PACK, FLAG,
+     offsetof(struct options, json), 0, 0},
 };
 #define N_FLAGS (sizeof flags / sizeof flags[0])
 
@@ -128,9 +131,9 @@ void options_usage(const char *command, struct text *out)
     }
     text_printf(out, "usage: darkmatter %s [FLAGS]%s\n\nflags (and what holds without them):\n",
                 command,
-                bit == IMPORT   ? " FILE|FOLDER|-..."
-                : bit == EXPORT ? " FOLDER"
-                                : "");
+                bit == IMPORT           ? " FILE|FOLDER|-..."
+                : bit & (EXPORT | PACK) ? " FOLDER"
+                                        : "");
     for (size_t i = 0; i < N_FLAGS; i++) {
         if (flags[i].commands & bit) {
             char left[48];
@@ -273,7 +276,7 @@ static const struct flag *find_flag(const char *argument, int bit, const char **
 
 static int parse_flags(struct options *o, int bit, int argc, char **argv, struct status *st)
 {
-    if (bit & (IMPORT | EXPORT)) {
+    if (bit & (IMPORT | EXPORT | PACK)) {
         o->paths = memory_zalloc((size_t)argc, sizeof *o->paths);
         if (!o->paths) {
             return status_no_memory(st, (size_t)argc * sizeof *o->paths);
@@ -319,6 +322,10 @@ static int check_needed(const struct options *o, int bit, struct status *st)
         return status_set(st, STATUS_INVALID, "export: expected %s",
                           o->n_sources == 1 ? "one folder to write" : "one --source NAME");
     }
+    if (bit == PACK && (!o->model || o->n_paths != 1)) {
+        return status_set(st, STATUS_INVALID, "pack: expected %s",
+                          o->model ? "one folder to write" : "--model FOLDER");
+    }
     return STATUS_OK;
 }
 
@@ -342,7 +349,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
     code = code ? code : check_needed(o, bit, st);
     if (code == STATUS_OK && bit != HEALTH) {
         code = share_find(o, st);
-        if (code && bit == TOKENIZE && o->model) { /* needs nothing of it */
+        if (code && (bit & (TOKENIZE | PACK)) && o->model) { /* needs nothing of it */
             code = STATUS_OK;
         }
         if (bit != IMPORT && (bit != EXPORT || o->model || !o->model_id)) {

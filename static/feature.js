@@ -9,7 +9,7 @@ import { count, percent, short } from './format.js';
 import { capabilities } from './frame.js';
 import { statistics } from './logits.js';
 import { neighboursPane } from './neighbours.js';
-import { comparePath, featurePath, modelPath, sourcePath, steerPath } from './paths.js';
+import { comparePath, featurePath, modelPath, setQuery, sourcePath, steerPath } from './paths.js';
 import { describe } from './sources.js';
 import { testBox } from './testbox.js';
 
@@ -68,7 +68,7 @@ function factsTable(feature, details) {
     ['L0 as published', details?.l0], ['Contexts', facts.num_prompts && count(facts.num_prompts)],
     ['Tokens a context', facts.num_tokens_in_prompt], ['Corpus', facts.dataset],
     ['Fires on', feature.count === null ? null : `${count(feature.count)} tokens`], ['Maximum', feature.maximum > 0 ? short(feature.maximum) : null],
-    ['Statistics', feature.imported ? 'imported from Neuronpedia’s files' : null],
+    ['Statistics', feature.imported ? 'imported file' : feature.other && 'indexed here; an imported file beside them'],
   ].filter(([, value]) => value);
   return h('table', { class: 'facts' }, h('tbody', {}, rows.map(([name, value]) => h('tr', {}, h('th', { scope: 'row' }, name), h('td', {}, String(value))))));
 }
@@ -110,7 +110,7 @@ function keyboard(head, test) {
   });
 }
 
-/** The right-hand pane: statistics, the test box, the texts. */
+/** Statistics, the test box, the texts. */
 function body(feature, parts, test) {
   const stats = statistics(feature, { few: innerWidth < 640 ? 5 : 10 });
   const onCopy = parts.testfield ? (example) => {
@@ -118,7 +118,7 @@ function body(feature, parts, test) {
     test.element.scrollIntoView({ block: 'nearest' });
   } : null;
   const texts = parts.activations && feature.indexed ? activationsPane(feature.examples, { onCopy }) : null;
-  const everything = h('div', { class: 'evidence' });
+  const everything = h('div', {});
   const dead = feature.indexed && !(feature.maximum > 0);
   const shown = [parts.plots && feature.indexed ? stats.element : null, parts.test ? test.element : null, texts];
   if (dead) {
@@ -129,12 +129,34 @@ function body(feature, parts, test) {
   return { element: everything, mark: stats.mark };
 }
 
+/** The right-hand pane. Where a file was imported for a feature that is indexed here, either is shown
+    with its origin, never both mixed. */
+function evidence(feature, parts, test) {
+  const other = feature.other && dashboard.feature({ ...feature.other, modelId: feature.model, layer: feature.source, index: feature.index });
+  const kinds = other ? [['here', 'Indexed here', feature], ['imported', 'Imported file', other]] : [['here', '', feature]];
+  const place = h('div', {});
+  const buttons = kinds.map(([name, words]) => h('button', { type: 'button', 'data-origin': name, onclick: () => show(name) }, words));
+  let mark = () => {};
+  function show(name) {
+    const [origin, , shown] = kinds.find(([one]) => one === name) ?? kinds[0];
+    const next = body(shown, parts, test);
+    ({ mark } = next);
+    place.replaceChildren(next.element);
+    for (const button of buttons) button.setAttribute('aria-pressed', String(button.dataset.origin === origin));
+    if (other) setQuery({ origin: origin === 'here' ? null : origin });
+  }
+  show(new URLSearchParams(location.search).get('origin'));
+  const element = h('div', { class: 'evidence' },
+    other ? h('div', { class: 'head origins' }, h('h2', {}, 'Statistics'), h('div', { class: 'switch', role: 'group', 'aria-label': 'Whose statistics' }, buttons)) : null, place);
+  return { element, mark: (value) => mark(value) };
+}
+
 function draw(main, head, row, names) {
   const feature = dashboard.feature({ ...row, modelId: row.modelId ?? names.model, layer: row.layer ?? names.source, index: row.index ?? names.index });
   const parts = embedParts();
   let mark = () => {};
   const test = testBox(feature, { field: parts.testfield, onValue: (value) => mark(value) });
-  const right = body(feature, parts, test);
+  const right = evidence(feature, parts, test);
   mark = right.mark;
   head.means(feature);
   const left = [];

@@ -9,7 +9,7 @@ import { describe, options } from './sources.js';
 
 const KINDS = [['words', 'Meaning'], ['fires', 'Fires on token'], ['promotes', 'Promotes token']];
 const SHORTEST = 3;
-const PER_SOURCE = 50;
+const BY_TOKEN = 100;
 
 const ordinal = (place) => ['first', 'second', 'third'][place] ?? `number ${place + 1}`;
 
@@ -37,7 +37,7 @@ async function byWords({ text, model, source, offset }, signal) {
   if (source) Object.assign(body, { modelId: model, layers: [source] });
   const { data } = await request(path, body, { signal });
   return {
-    next: data.hasMore ? data.nextOffset : null,
+    next: data.hasMore ? data.nextOffset : null, total: data.total,
     hits: data.results.map((row) => ({
       feature: shortObject(row), text: row.isLabel ? dashboard.label(row.description) : row.description, isLabel: row.isLabel === true,
       note: row.explanationModelName ?? '',
@@ -45,19 +45,13 @@ async function byWords({ text, model, source, offset }, signal) {
   };
 }
 
-/** Features by a token: of all sources at once, those that say most of it first. */
-async function byToken({ text, model, sources, kind }, signal) {
-  const answers = await Promise.allSettled(sources.map(({ name }) => request('/api/search-token',
-    { modelId: model, source: name, token: text, mode: kind, limit: PER_SOURCE }, { signal })));
-  const failed = answers.find(({ status }) => status === 'rejected');
-  const good = answers.filter(({ status }) => status === 'fulfilled');
-  if (!good.length && failed) throw failed.reason;
-  const rows = good.flatMap(({ value: { data } }) => data.results);
-  const order = kind === 'promotes' ? (a, b) => b.logit - a.logit
-    : (a, b) => a.place - b.place || b.maxActApprox - a.maxActApprox;
+/** Features by a token: of one source or, in one request, of all; those that say most of it first. */
+async function byToken({ text, model, source, kind }, signal) {
+  const { data } = await request('/api/search-token',
+    { modelId: model, ...(source ? { source } : {}), token: text, mode: kind, limit: BY_TOKEN }, { signal });
   return {
-    next: null,
-    hits: rows.sort(order).map((row) => ({
+    next: null, total: data.total,
+    hits: data.results.map((row) => ({
       feature: shortObject(row), text: row.explanation ?? dashboard.label(row.label), isLabel: !row.explanation,
       note: kind === 'promotes' ? `logit ${short(row.logit)}` : `${ordinal(row.place)} among its tokens · maximum ${short(row.maxActApprox ?? 0)}`,
     })),
@@ -105,15 +99,16 @@ export async function openSearch(main, frame) {
     const { signal } = asking;
     said.textContent = 'Searching…';
     try {
-      const sources = catalogue.filter(({ name }) => !state.source || name === state.source);
-      const answer = state.kind === 'words' ? await byWords({ ...state, model, offset }, signal) : await byToken({ ...state, model, sources }, signal);
+      const answer = state.kind === 'words' ? await byWords({ ...state, model, offset }, signal) : await byToken({ ...state, model }, signal);
       const rows = answer.hits.map((one) => hit(one, details));
       if (offset) list.append(...rows);
       else list.replaceChildren(...rows);
       nextOffset = answer.next;
       more.hidden = nextOffset === null;
-      const total = list.childElementCount;
-      said.textContent = total ? `${count(total)}${answer.next === null ? '' : '+'} ${total === 1 ? 'feature' : 'features'}` : 'Nothing found.';
+      const shown = list.childElementCount;
+      const total = Math.max(shown, answer.total ?? 0);
+      const rest = shown < total && answer.next === null ? `, the first ${count(shown)} of them here` : '';
+      said.textContent = total ? `${count(total)} ${total === 1 ? 'feature' : 'features'}${rest}` : 'Nothing found.';
     } catch (error) {
       if (error.name !== 'AbortError') said.textContent = error.message;
     }

@@ -304,6 +304,15 @@ static void features_are_found_by_a_token_that_they_fire_on(void)
     CHECK(v1_number(a.json, "results.0.logit") == 0.82346);
     CHECK(v1_number(a.json, "tokenId") == 1003);
     v1_free(&a);
+    /* Of all sources in one request; three of the four have not been indexed. */
+    a = v1_post(&v, "/api/search-token", "{" BASE ",\"token\":\" light\",\"mode\":\"fires\"}");
+    CHECK(a.status == 200 && v1_number(a.json, "total") == 2);
+    CHECK_STRING(v1_string(a.json, "results.0.layer"), API_SOURCE);
+    CHECK(cJSON_IsNull(v1_at(a.json, "source")) && v1_size(a.json, "notIndexed") == 3);
+    v1_free(&a);
+    a = v1_post(&v, "/api/search-token", "{" BASE ",\"token\":1003,\"mode\":\"promotes\"}");
+    CHECK(a.status == 200 && v1_number(a.json, "results.0.logit") == 0.82346);
+    v1_free(&a);
     v1_close(&v);
 }
 

@@ -1,4 +1,5 @@
-/* POST /api/search-token: the features that fire on a token, or that promote it (darkmatter's own).
+/* POST /api/search-token: the features that fire on a token, or that promote it (darkmatter's own),
+ * of one source or of all of them together.
  *
  * fires: the token is among those that the feature's label names as its top ones; sorted by its
  * place there, then by the feature's maximum. promotes: the token is among the feature's ten
@@ -21,6 +22,7 @@
 #define NEAREST 1000 /* candidates for promotes, before they are sorted by logit */
 
 struct hit {
+    const struct subject *subject; /* its source */
     uint32_t index;
     float value; /* the logit; for fires the maximum */
     int place;   /* 0 for promotes */
@@ -28,7 +30,10 @@ struct hit {
 };
 
 struct search {
-    struct subject subject;
+    struct subject *subjects; /* [n_subjects] the one that was asked for, or all of the catalogue */
+    size_t n_subjects;
+    bool all;
+    const struct subject *subject; /* the one that is searched */
     bool promotes;
     size_t limit;
     int32_t id;
@@ -47,7 +52,10 @@ static void free_search(struct search *s)
     memory_free(s->hits);
     text_free(&s->token);
     text_free(&s->quoted);
-    subject_close(&s->subject);
+    for (size_t i = 0; i < s->n_subjects; i++) {
+        subject_close(&s->subjects[i]);
+    }
+    memory_free(s->subjects);
 }
 
 /* --- hits ------------------------------------------------------------------------------------ */
@@ -64,7 +72,7 @@ static int add(struct search *s, uint32_t index, float value, int place, const c
         s->capacity = capacity;
     }
     char *copy = label && *label ? memory_string(label) : NULL;
-    s->hits[s->n++] = (struct hit){index, value, place, copy};
+    s->hits[s->n++] = (struct hit){s->subject, index, value, place, copy};
     return STATUS_OK;
 }
 
@@ -76,6 +84,9 @@ static int by_rank(const void *a, const void *b)
     }
     if (left->value != right->value) {
         return left->value > right->value ? -1 : 1;
+    }
+    if (left->subject != right->subject) {
+        return left->subject < right->subject ? -1 : 1; /* in the catalogue's order */
     }
     return left->index < right->index ? -1 : 1;
 }
@@ -133,13 +144,20 @@ static int take_promoting(void *user, const struct store_feature *f)
     return 0;
 }
 
+/* In every source that is indexed. */
 static int find_stored(struct search *s, const struct app *app, struct status *st)
 {
-    int code = store_visit_features(app->store, s->subject.row, 0, s->subject.dashboard.d_sae,
-                                    s->promotes ? take_promoting : take_firing, s, st);
-    if (s->st.code) {
-        *st = s->st;
-        code = (int)st->code;
+    int code = STATUS_OK;
+    for (size_t i = 0; i < s->n_subjects && !code; i++) {
+        s->subject = &s->subjects[i];
+        if (s->subject->indexed) {
+            code = store_visit_features(app->store, s->subject->row, 0, s->subject->dashboard.d_sae,
+                                        s->promotes ? take_promoting : take_firing, s, st);
+        }
+        if (s->st.code) {
+            *st = s->st;
+            code = (int)st->code;
+        }
     }
     return code;
 }
@@ -151,13 +169,13 @@ static int find_computed(struct search *s, const struct app *app, const float *e
     uint32_t index[NEAREST];
     float cosine[NEAREST];
     size_t found;
-    int code = engine_nearest(app->engine, s->subject.name, embedding, n, NEAREST, index, cosine,
+    int code = engine_nearest(app->engine, s->subject->name, embedding, n, NEAREST, index, cosine,
                               &found, st);
     double scale = sqrt((double)n);
     for (size_t i = 0; i < found && !code; i++) {
         float *row = NULL;
         size_t n_row = 0;
-        code = engine_decoder_vector(app->engine, s->subject.name, index[i], &row, &n_row, st);
+        code = engine_decoder_vector(app->engine, s->subject->name, index[i], &row, &n_row, st);
         double logit = 0;
         for (size_t j = 0; j < n_row && j < n; j++) {
             logit += (double)row[j] * (double)embedding[j] / scale;
@@ -176,7 +194,7 @@ static int find_computed(struct search *s, const struct app *app, const float *e
 static int write_hit(struct emitter *w, const struct app *app, const struct search *s,
                      const struct hit *hit, struct status *st)
 {
-    const struct subject *subject = &s->subject;
+    const struct subject *subject = hit->subject;
     char *text = NULL;
     int code = explained_first(app, subject, hit->index, &text, st);
     emit_object(w);
@@ -215,8 +233,18 @@ static int write_hit(struct emitter *w, const struct app *app, const struct sear
     return code;
 }
 
+static size_t count_indexed(const struct search *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_subjects; i++) {
+        n += s->subjects[i].indexed;
+    }
+    return n;
+}
+
 static int reply(struct exchange *x, struct search *s, struct status *st)
 {
+    const struct app *app = x->app;
     struct emitter w = {.out = &x->response.body};
     int code = STATUS_OK;
     if (s->n) {
@@ -224,11 +252,23 @@ static int reply(struct exchange *x, struct search *s, struct status *st)
     }
     emit_object(&w);
     emit_key(&w, "modelId");
-    emit_string(&w, s->subject.model);
+    emit_string(&w, engine_model_id(app->engine));
     emit_key(&w, "source");
-    emit_string(&w, s->subject.name);
+    if (s->all) {
+        emit_null(&w);
+    } else {
+        emit_string(&w, s->subjects[0].name);
+    }
     emit_key(&w, "indexed");
-    emit_bool(&w, s->subject.indexed);
+    emit_bool(&w, s->n_subjects > 0 && count_indexed(s) == s->n_subjects);
+    emit_key(&w, "notIndexed");
+    emit_array(&w);
+    for (size_t i = 0; i < s->n_subjects; i++) {
+        if (!s->subjects[i].indexed) {
+            emit_string(&w, s->subjects[i].name);
+        }
+    }
+    emit_end_array(&w);
     emit_key(&w, "mode");
     emit_string(&w, s->promotes ? "promotes" : "fires");
     emit_key(&w, "token");
@@ -240,7 +280,7 @@ static int reply(struct exchange *x, struct search *s, struct status *st)
     emit_key(&w, "results");
     emit_array(&w);
     for (size_t i = 0; i < s->n && i < s->limit && !code; i++) {
-        code = write_hit(&w, x->app, s, &s->hits[i], st);
+        code = write_hit(&w, app, s, &s->hits[i], st);
     }
     emit_end_array(&w);
     emit_end_object(&w);
@@ -297,12 +337,34 @@ static void read_token(struct search *s, const struct app *app, struct fields *f
     }
 }
 
+/* The source of that name, or without a name every SAE there is. */
+static void open_subjects(struct search *s, const struct app *app, struct fields *f)
+{
+    const struct catalogue *c = engine_catalogue(app->engine);
+    s->all = !json_get(f->body, "source") && !json_get(f->body, "layer");
+    size_t n = s->all ? c->n_sources : 1;
+    s->subjects = memory_zalloc(n ? n : 1, sizeof *s->subjects);
+    if (!s->subjects) {
+        status_no_memory(&f->st, n * sizeof *s->subjects);
+        return;
+    }
+    s->subject = s->subjects;
+    s->n_subjects = n;
+    if (!s->all) {
+        subject_open_fields(s->subjects, app, f);
+        (void)(f->st.code || subject_need_sae(s->subjects, &f->st));
+        return;
+    }
+    subject_check_model_field(app, f);
+    for (size_t i = 0; i < n && !f->st.code; i++) {
+        (void)subject_open(&s->subjects[i], app, engine_model_id(app->engine), c->sources[i].name,
+                           &f->st);
+    }
+}
+
 static void read_search(struct search *s, const struct app *app, struct fields *f)
 {
-    subject_open_fields(&s->subject, app, f);
-    if (!f->st.code) {
-        (void)subject_need_sae(&s->subject, &f->st);
-    }
+    open_subjects(s, app, f);
     (void)fields_need(f, "mode");
     const char *mode = fields_string(f, "mode");
     s->limit = (size_t)fields_integer(f, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT);
@@ -337,7 +399,7 @@ static enum http_next compute(struct exchange *x, struct features *f, const stru
     const struct app *app = x->app;
     const struct gemma_config *config = engine_config(app->engine);
     struct status *st = &f->fields.st;
-    const struct sae_source *source = s->subject.source;
+    const struct sae_source *source = s->subject->source;
     if (source->output == POINT_Z || source->d_out != config->hidden_size ||
         !config->tied_embeddings) {
         status_set(st, STATUS_UNSUPPORTED,
@@ -371,9 +433,9 @@ enum http_next api_search_token(struct exchange *x)
     struct status *st = &f->fields.st;
     enum http_next next = HTTP_DONE;
     read_search(&s, x->app, &f->fields);
-    if (!st->code && s.promotes && !s.subject.indexed) {
+    if (!st->code && s.promotes && !s.all && !s.subjects[0].indexed) {
         next = compute(x, f, &s);
-    } else if (st->code || (s.subject.indexed && find_stored(&s, x->app, st)) || reply(x, &s, st)) {
+    } else if (st->code || find_stored(&s, x->app, st) || reply(x, &s, st)) {
         next = exchange_fail(x, st);
     }
     free_search(&s);

@@ -127,7 +127,7 @@ static int find_hidden(struct store *store, int64_t source, int64_t *build, bool
 
 int builds_remove_hidden(struct store *store, int64_t source, struct status *st)
 {
-    int64_t build;
+    int64_t build = 0;
     bool found = true;
     int code = 0;
     while (found && !code) {

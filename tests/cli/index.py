@@ -122,7 +122,7 @@ def killed(unbroken, files, seconds):
     """Kills at random moments of a run, up to five to a database; then the run to its end."""
     random.seed(5)
     kills, turn, most = 0, 0, 50 if SOAK else 6
-    while kills < most:
+    while kills < most and turn < 2 * most:
         path, mine, turn = os.path.join(scratch(), "lab.db"), 0, turn + 1
         with check(f"killed with SIGKILL it comes to the same rows and files (database {turn})"):
             while mine < 5 and kills + mine < most:
@@ -137,7 +137,9 @@ def killed(unbroken, files, seconds):
             index(path, *FLAGS)
             expect_same(dashboards(path), unbroken)
             expect_same_files(exported(path), files)
-        kills += max(mine, 1)
+        kills += mine
+    with check(f"{most} kills in all"):
+        expect(kills, most, "kills")
 
 
 def interrupted(unbroken):

@@ -1,6 +1,7 @@
 // The pages of sources and features in headless Chromium, served by the real program, which indexes
 // the first 50,000 tokens of the demo's corpus by itself.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { launch, newPage, settled } from './browser.mjs';
 import { run, test } from './check.mjs';
@@ -248,15 +249,49 @@ test('browse: the picture of all features is pointed at, dragged, zoomed and ope
   });
 });
 
+const program = process.env.DARKMATTER ?? './darkmatter';
+
+test('browse: an imported dashboard beside the own one, with its origin', async () => {
+  const names = { modelId: MODEL, layer: SOURCE, index: String(FEATURE) };
+  const lines = [{ ...names, maxActApprox: 77, frac_nonzero: 0.00238, pos_str: ['imported'], pos_values: [9], neg_str: ['other'], neg_values: [-8] },
+    { ...names, id: 'e2e-1', tokens: ['from', ' a', ' file'], values: [0, 0, 77], maxValue: 77, maxValueTokenIndex: 2, binMin: -1, binMax: 77, binContains: -1 }];
+  execFileSync(program, ['import', '--db', server.db, '-'], { input: lines.map((line) => `${JSON.stringify(line)}\n`).join('') });
+  await at(page(), {}, async (tab) => {
+    await ready(tab);
+    const first = await tab.locator('#density').textContent();
+    assert.equal(await tab.locator('[data-origin="here"]').getAttribute('aria-pressed'), 'true');
+    await tab.locator('[data-origin="imported"]').click();
+    assert.equal(await tab.locator('#density').textContent(), 'Activations Density 0.238%');
+    assert.equal(await rows(tab).count(), 1);
+    assert.match(await rows(tab).first().textContent(), /file.*77/);
+    await at(tab.url().slice(server.base.length), {}, async (other) => { // the address says which
+      await ready(other);
+      assert.equal(await other.locator('#density').textContent(), 'Activations Density 0.238%');
+    });
+    await tab.locator('[data-origin="here"]').click();
+    assert.equal(await tab.locator('#density').textContent(), first);
+  });
+});
+
+test('browse: a token is looked for in all sources with one request', async () => {
+  await at(`/search?${new URLSearchParams({ q: ' there', in: 'fires' })}`, {}, async (tab) => {
+    await tab.locator('.found > li').first().waitFor();
+    const found = new Set(await tab.locator('.found > li').evaluateAll((all) => all.map(({ dataset }) => dataset.source)));
+    assert.ok(found.size > 1, [...found].join());
+    const asked = await tab.evaluate(() => performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/api/search-token')).length);
+    assert.equal(asked, 1);
+  });
+});
+
 test('browse: features that fire on a token, and that promote it', async () => {
   await at(`/search?${new URLSearchParams({ q: ' there', in: 'fires', source: SOURCE })}`, {}, async (tab) => {
     await tab.locator('.found > li').first().waitFor();
-    const fires = await ask('/api/search-token', { modelId: MODEL, source: SOURCE, token: ' there', mode: 'fires', limit: 50 });
+    const fires = await ask('/api/search-token', { modelId: MODEL, source: SOURCE, token: ' there', mode: 'fires', limit: 100 });
     const shown = () => tab.locator('.found > li').evaluateAll((all) => all.map(({ dataset }) => dataset.index));
     assert.deepEqual(await shown(), fires.results.map(({ index }) => String(index)));
     await tab.locator('[data-kind="promotes"]').click();
     await tab.locator('.found .by', { hasText: 'logit' }).first().waitFor();
-    const promotes = await ask('/api/search-token', { modelId: MODEL, source: SOURCE, token: ' there', mode: 'promotes', limit: 50 });
+    const promotes = await ask('/api/search-token', { modelId: MODEL, source: SOURCE, token: ' there', mode: 'promotes', limit: 100 });
     assert.deepEqual(await shown(), promotes.results.map(({ index }) => String(index)));
     await tab.goBack();
     await tab.locator('.found .by', { hasText: 'among its tokens' }).first().waitFor();

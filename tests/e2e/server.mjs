@@ -27,7 +27,7 @@ async function healthy(base, child) {
   throw new Error(`no answer from ${base}/health within ${START_MS / 1000} s`);
 }
 
-/** @returns {Promise<{base: string, port: number, log: () => string, stop: (signal?: string) => Promise<void>}>} */
+/** @returns {Promise<{base: string, port: number, db: string, log: () => string, stop: (signal?: string) => Promise<void>}>} */
 export async function startServer({ args = [], env = {}, port } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'darkmatter-e2e-'));
   const on = port ?? (await freePort());
@@ -52,5 +52,5 @@ export async function startServer({ args = [], env = {}, port } = {}) {
     await stop('SIGKILL');
     throw new Error(`${program}: ${error.message}\n${output}`);
   }
-  return { base, port: on, log: () => output, stop };
+  return { base, port: on, db: join(folder, 'test.db'), log: () => output, stop };
 }

@@ -23,9 +23,9 @@ static void read_model(struct steering *s)
     struct fields *f = &s->fields;
     (void)fields_need(f, "model_id");
     const char *id = fields_string(f, "model_id");
-    if (id && strcmp(id, engine_model_id(s->app->engine)) != 0) {
+    if (id && strcmp(id, engine_model_id(s->stepper.app->engine)) != 0) {
         status_set(&f->st, STATUS_NOT_FOUND, "modelId: this server runs %s, not \"%.80s\"",
-                   engine_model_id(s->app->engine), id);
+                   engine_model_id(s->stepper.app->engine), id);
     }
 }
 
@@ -90,12 +90,12 @@ static struct steering *begin(struct exchange *x,
     return s;
 }
 
-static enum http_next finish(struct exchange *x, struct steering *s)
+static enum http_next finish(struct steering *s)
 {
     steering_options(s, &limits);
     s->options.n_logprobs = LOGPROBS;
     steering_edits(s, "layer", limits.multiplier_max);
-    return steering_run(x, s);
+    return steering_run(s);
 }
 
 enum http_next api_steer(struct exchange *x)
@@ -106,7 +106,7 @@ enum http_next api_steer(struct exchange *x)
     }
     check_prompt(s);
     steering_prompt(s);
-    return finish(x, s);
+    return finish(s);
 }
 
 enum http_next api_steer_chat(struct exchange *x)
@@ -118,7 +118,7 @@ enum http_next api_steer_chat(struct exchange *x)
     }
     s->is_chat = true;
     for (int type = 0; type < STEERING_TYPES; type++) {
-        conversation_read(&s->conversations[type], s->app, &s->fields, fields[type], true);
+        conversation_read(&s->conversations[type], s->stepper.app, &s->fields, fields[type], true);
     }
-    return finish(x, s);
+    return finish(s);
 }

@@ -67,12 +67,12 @@ static void wake(struct stream *s)
     }
 }
 
-bool stream_frame(struct stream *s, const char *bytes, size_t n, bool last)
+bool stream_frame(struct stream *s, const char *bytes, size_t n, bool needed)
 {
     pthread_mutex_lock(&s->lock);
     s->gone = s->gone || closed(s->fd);
     size_t backlog = s->waiting.length - s->sent;
-    if (!s->gone && (last || backlog <= STREAM_BACKLOG)) {
+    if (!s->gone && (needed || backlog <= STREAM_BACKLOG)) {
         if (s->sent == s->waiting.length) {
             text_clear(&s->waiting);
             s->sent = 0;

@@ -1,8 +1,8 @@
 /* A reply that is written piece by piece while the client reads it: whoever computes it appends
  * frames on one thread, the transport sends them on another, and either may leave first.
  *
- * Each frame of ours repeats all that the frames before it said (server-sent events whose text
- * grows), so that a frame may be left out when the client reads too slowly. */
+ * Frames that repeat all that those before them said (server-sent events whose text grows) may be
+ * left out when the client reads too slowly. */
 #ifndef DM_HTTP_STREAM_H
 #define DM_HTTP_STREAM_H
 
@@ -18,10 +18,11 @@ void stream_release(struct stream *stream); /* NULL is fine */
 
 /* --- the side that computes ------------------------------------------------------------------- */
 
-/* Appends a frame. One that is not the last is left out while more than STREAM_BACKLOG bytes wait.
- * False once the client has gone (or memory ran out): nothing more will be read. */
+/* Appends a frame. One that is not needed (a later one repeats it) is left out while more than
+ * STREAM_BACKLOG bytes wait. False once the client has gone (or memory ran out): nothing more will
+ * be read. */
 #define STREAM_BACKLOG ((size_t)1 << 20)
-bool stream_frame(struct stream *stream, const char *bytes, size_t n, bool last);
+bool stream_frame(struct stream *stream, const char *bytes, size_t n, bool needed);
 
 /* No more frames: the reply ends when what waits is sent. */
 void stream_end(struct stream *stream);

@@ -126,6 +126,35 @@ long long fields_integer(struct fields *f, const char *name, long long low, long
     return found;
 }
 
+double fields_number(struct fields *f, const char *name, double low, double high, double fallback)
+{
+    const cJSON *value = fields_get(f, name);
+    if (!value) {
+        return fallback;
+    }
+    if (!cJSON_IsNumber(value)) {
+        wrong_type(f, name, "a number", value);
+        return fallback;
+    }
+    if (!(value->valuedouble >= low && value->valuedouble <= high)) {
+        status_set(&f->st, STATUS_INVALID, "%s: expected %.7g to %.7g, found %.15g", name, low,
+                   high, value->valuedouble);
+        return fallback;
+    }
+    return value->valuedouble;
+}
+
+uint64_t fields_seed(struct fields *f, const char *name)
+{
+    double seed = fields_number(f, name, -HUGE_VAL, HUGE_VAL, 0.0);
+    if (seed == floor(seed) && fabs(seed) < 0x1p63) {
+        return (uint64_t)(int64_t)seed;
+    }
+    uint64_t bits;
+    memcpy(&bits, &seed, sizeof bits);
+    return bits;
+}
+
 /* Decimal digits only: strtoull alone would take signs and blanks. */
 static bool parse_index(const char *s, size_t count, size_t *index)
 {

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Start with `struct fields f = {.body = object};` (borrowed; results point into it). */
 struct fields {
@@ -45,6 +46,12 @@ bool fields_bool(struct fields *f, const char *name, bool fallback);
 /* A whole number (5.0 is one); outside low..high it is STATUS_INVALID with both in the message. */
 long long fields_integer(struct fields *f, const char *name, long long low, long long high,
                          long long fallback);
+
+/* Any number in low..high, likewise. */
+double fields_number(struct fields *f, const char *name, double low, double high, double fallback);
+
+/* The seed of a generator: any number will do, its bits are mixed anyway. 0 where it is absent. */
+uint64_t fields_seed(struct fields *f, const char *name);
 
 /* An index, which Neuronpedia's clients send as "12082" or as 12082: 0..count-1. */
 size_t fields_index(struct fields *f, const char *name, size_t count);

@@ -78,7 +78,7 @@ enum http_next steer_completion(struct exchange *x)
     steering_prompt(s);
     steering_options(s, &limits);
     steering_edits(s, "source", limits.multiplier_max);
-    return steering_run(x, s);
+    return steering_run(s);
 }
 
 /* --- chat ------------------------------------------------------------------------------------- */
@@ -124,7 +124,7 @@ enum http_next steer_completion_chat(struct exchange *x)
     read_types(s);
     for (int type = 0; type < STEERING_TYPES; type++) {
         if (s->wants[type]) {
-            conversation_read(&s->conversations[type], s->app, &s->fields, "prompt", true);
+            conversation_read(&s->conversations[type], s->stepper.app, &s->fields, "prompt", true);
         }
     }
     if (fields_bool(&s->fields, "is_assistant_axis", false)) {
@@ -133,5 +133,5 @@ enum http_next steer_completion_chat(struct exchange *x)
     }
     steering_options(s, &limits);
     steering_edits(s, "source", limits.multiplier_max);
-    return steering_run(x, s);
+    return steering_run(s);
 }

@@ -8,23 +8,16 @@
 #ifndef DM_V1_STEERING_H
 #define DM_V1_STEERING_H
 
-#include "server/http/exchange.h"
 #include "server/v1/conversation.h"
 #include "server/v1/edit_list.h"
 #include "server/v1/fields.h"
 #include "server/v1/prompts.h"
-
-#include <stdatomic.h>
+#include "server/v1/stepper.h"
 
 enum steering_type { STEERING_STEERED, STEERING_DEFAULT, STEERING_TYPES };
 
 struct steering {
-    atomic_int references; /* the exchange's, and the job's once it is on its way */
-    struct exchange *x;    /* not to be touched once it was woken */
-    const struct app *app;
-    struct job *job;
-    struct status st; /* what the exchange is woken with */
-
+    struct stepper stepper; /* first */
     cJSON *body;
     struct fields fields;
     struct prompts prompts;                            /* of a completion */
@@ -41,11 +34,7 @@ struct steering {
 
     /* What the route is about: the reply as it is now, in an empty text. */
     void (*write)(struct emitter *w, const struct steering *steering);
-    bool says_message; /* errors also as {"message"}, as the /api routes do */
-    bool stream;
-    struct stream *out; /* with stream: ours to fill */
-    bool woken;
-    struct text frame;
+    bool says_message;           /* errors also as {"message"}, as the /api routes do */
     enum steering_type order[8]; /* of the outputs, as the request had them */
     size_t n_order;
 };
@@ -61,10 +50,6 @@ struct steering_limits {
 struct steering *steering_create(struct exchange *x,
                                  void (*write)(struct emitter *w, const struct steering *s));
 
-/* A number between low and high. */
-double steering_number(struct fields *f, const char *name, double low, double high,
-                       double fallback);
-
 /* `prompt` or `tokens`, for both types. */
 void steering_prompt(struct steering *s);
 
@@ -77,7 +62,7 @@ void steering_edits(struct steering *s, const char *source, double multiplier_ma
 /* Everything else: how many tokens, sampling, logprobs, sources, stream. */
 void steering_options(struct steering *s, const struct steering_limits *limits);
 
-enum http_next steering_run(struct exchange *x, struct steering *s);
+enum http_next steering_run(struct steering *s);
 
 /* --- for `write` ------------------------------------------------------------------------------ */
 

@@ -1,20 +1,13 @@
 /* The parts of a steering reply. */
 #include "server/v1/reply.h"
 #include "server/v1/steering.h"
+#include "server/v1/token_list.h"
 
 #include "core/base/memory.h"
 
 static struct generation_text text_of(const struct steering *s, enum steering_type type)
 {
-    return generation_text(s->job->generation, s->start_of[type]);
-}
-
-static void emit_token(struct emitter *w, const struct steering *s, int32_t id)
-{
-    struct text token = {0};
-    engine_token_text(s->app->engine, id, &token);
-    emit_string_n(w, token.data ? token.data : "", token.length);
-    text_free(&token);
+    return generation_text(s->stepper.job->generation, s->start_of[type]);
 }
 
 /* Memory that runs out here makes the whole reply fail. */
@@ -23,7 +16,7 @@ static void decode(struct text *out, const struct steering *s, enum steering_typ
 {
     struct generation_text text = text_of(s, type);
     struct status st;
-    if (engine_decode(s->app->engine, text.ids, text.n, out, &st)) {
+    if (engine_decode(s->stepper.app->engine, text.ids, text.n, out, &st)) {
         w->out->failed = true;
     }
 }
@@ -39,7 +32,7 @@ void steering_emit_text(struct emitter *w, const struct steering *s, enum steeri
 static void emit_logprob(struct emitter *w, const struct steering *s, int32_t id, float logprob)
 {
     emit_key(w, "token");
-    emit_token(w, s, id);
+    token_list_emit_text(w, s->stepper.app, id);
     emit_key(w, "logprob");
     emit_float(w, logprob);
 }
@@ -108,7 +101,7 @@ void steering_emit_tokens(struct emitter *w, const struct steering *s, enum stee
         reply_int(w, "token_position", position);
         reply_int(w, "token_id", text.ids[t]);
         emit_key(w, "token");
-        emit_token(w, s, text.ids[t]);
+        token_list_emit_text(w, s->stepper.app, text.ids[t]);
         if (text.tokens[t].has_features) {
             size_t mark = reply_begin(w, "top_features");
             emit_features(w, s, &text.tokens[t]);

@@ -11,28 +11,9 @@
 #define SOURCES_MAX 16
 #define FEATURES_MAX 100
 
-double steering_number(struct fields *f, const char *name, double low, double high, double fallback)
-{
-    const cJSON *value = fields_get(f, name);
-    if (!value) {
-        return fallback;
-    }
-    if (!cJSON_IsNumber(value)) {
-        status_set(&f->st, STATUS_UNPROCESSABLE, "%s: expected a number, found %s", name,
-                   fields_kind(value));
-        return fallback;
-    }
-    if (!(value->valuedouble >= low && value->valuedouble <= high)) {
-        status_set(&f->st, STATUS_INVALID, "%s: expected %.7g to %.7g, found %.15g", name, low,
-                   high, value->valuedouble);
-        return fallback;
-    }
-    return value->valuedouble;
-}
-
 void steering_prompt(struct steering *s)
 {
-    prompts_read(&s->prompts, s->app, &s->fields);
+    prompts_read(&s->prompts, s->stepper.app, &s->fields);
 }
 
 /* --- features and vectors --------------------------------------------------------------------- */
@@ -72,7 +53,7 @@ static void read_method(struct method *m, struct fields *f, double multiplier_ma
     }
     m->unit = fields_bool(f, "normalize_steering", false) && m->type == EDIT_ADD;
     m->multiplier =
-        (float)steering_number(f, "strength_multiplier", -multiplier_max, multiplier_max, 1.0);
+        (float)fields_number(f, "strength_multiplier", -multiplier_max, multiplier_max, 1.0);
 }
 
 static void read_feature(struct edit *e, const struct app *app, struct fields *f,
@@ -153,17 +134,17 @@ static void read_item(struct steering *s, const struct method *m, struct fields 
     }
     s->edits.n++;
     (void)fields_need(f, "strength");
-    double strength = steering_number(f, "strength", -(double)3e38f, (double)3e38f, 0.0);
+    double strength = fields_number(f, "strength", -(double)3e38f, (double)3e38f, 0.0);
     e->type = m->type;
     e->unit = m->unit;
     e->strength = (float)strength * m->multiplier;
     if (is_vector) {
-        read_vector(e, s->app, f);
+        read_vector(e, s->stepper.app, f);
     } else {
-        read_feature(e, s->app, f, m->source);
+        read_feature(e, s->stepper.app, f, m->source);
     }
     struct status st = {0};
-    if (!f->st.code && engine_check_edits(s->app->engine, e, 1, &st)) {
+    if (!f->st.code && engine_check_edits(s->stepper.app->engine, e, 1, &st)) {
         const char *rest = st.message + strcspn(st.message, "]") + 1;
         status_set(&f->st, st.code, "%s%s", text_starts_with(rest, ".vector") ? "steering_" : "",
                    *rest == '.' ? rest + 1 : st.message);
@@ -174,7 +155,7 @@ static void read_item(struct steering *s, const struct method *m, struct fields 
     s->edits.n++;
     e->where = EDIT_POSITIONS;
     if (!copy_edit(e + 1, e) ||
-        !(e->positions = plain_positions(s->app, m->prompt, &e->n_positions))) {
+        !(e->positions = plain_positions(s->stepper.app, m->prompt, &e->n_positions))) {
         status_no_memory(&f->st, m->prompt->n_ids * sizeof *e->positions);
         return;
     }
@@ -220,8 +201,8 @@ void steering_edits(struct steering *s, const char *source, double multiplier_ma
         return;
     }
     struct edit_list more;
-    size_t positions = engine_config(s->app->engine)->max_positions;
-    edit_list_read(&more, s->app, f, &prompt, positions);
+    size_t positions = engine_config(s->stepper.app->engine)->max_positions;
+    edit_list_read(&more, s->stepper.app, f, &prompt, positions);
     if (!f->st.code && (has_features && has_vectors)) {
         status_set(&f->st, STATUS_INVALID,
                    "exactly one of features or vectors must be provided, found both");
@@ -272,18 +253,6 @@ static void read_sources(struct steering *s)
     }
 }
 
-/* Any number will do: its bits are mixed anyway. */
-static uint64_t read_seed(struct fields *f)
-{
-    double seed = steering_number(f, "seed", -HUGE_VAL, HUGE_VAL, 0.0);
-    if (seed == floor(seed) && fabs(seed) < 0x1p63) {
-        return (uint64_t)(int64_t)seed;
-    }
-    uint64_t bits;
-    memcpy(&bits, &seed, sizeof bits);
-    return bits;
-}
-
 void steering_options(struct steering *s, const struct steering_limits *limits)
 {
     struct fields *f = &s->fields;
@@ -291,13 +260,13 @@ void steering_options(struct steering *s, const struct steering_limits *limits)
     (void)fields_need(f, limits->n_tokens);
     s->options.n_tokens = (size_t)fields_integer(f, limits->n_tokens, 1, limits->n_tokens_max, 1);
     sampler->temperature =
-        (float)steering_number(f, "temperature", 0.0, limits->temperature_max, 0.0);
+        (float)fields_number(f, "temperature", 0.0, limits->temperature_max, 0.0);
     sampler->freq_penalty =
-        (float)steering_number(f, "freq_penalty", -limits->penalty_max, limits->penalty_max, 0.0);
+        (float)fields_number(f, "freq_penalty", -limits->penalty_max, limits->penalty_max, 0.0);
     sampler->top_k = (size_t)fields_integer(f, "top_k", 0, INT32_MAX, 0);
-    sampler->top_p = (float)steering_number(f, "top_p", 0.0, 1.0, 1.0);
-    sampler->seed = read_seed(f);
+    sampler->top_p = (float)fields_number(f, "top_p", 0.0, 1.0, 1.0);
+    sampler->seed = fields_seed(f, "seed");
     s->options.n_logprobs = (size_t)fields_integer(f, "n_logprobs", 0, 10, 0);
-    s->stream = fields_bool(f, "stream", false);
+    s->stepper.stream = fields_bool(f, "stream", false);
     read_sources(s);
 }

@@ -1,5 +1,6 @@
 /* The fields of POST /v1/trace: which tensors, of which positions, in which format. */
 #include "core/base/memory.h"
+#include "server/v1/position_list.h"
 #include "server/v1/trace_private.h"
 
 #include <stdio.h>
@@ -137,55 +138,6 @@ static void read_names(struct trace *t, const struct app *app)
     }
 }
 
-static void read_position_list(struct trace *t, const cJSON *list)
-{
-    int n = cJSON_GetArraySize(list);
-    long long T = (long long)t->prompts.items[0].n_ids;
-    if (n == 0) {
-        status_set(&t->fields.st, STATUS_INVALID,
-                   "positions: expected \"all\" or at least one position");
-        return;
-    }
-    t->positions = memory_alloc((size_t)n, sizeof *t->positions);
-    if (!t->positions) {
-        status_no_memory(&t->fields.st, (size_t)n * sizeof *t->positions);
-        return;
-    }
-    const cJSON *item;
-    cJSON_ArrayForEach(item, list)
-    {
-        long long position;
-        if (!fields_is_whole(item)) {
-            status_set(&t->fields.st, STATUS_UNPROCESSABLE,
-                       "positions: expected whole numbers, found %s", fields_kind(item));
-            return;
-        }
-        if (!json_integer(item, -T, T - 1, &position)) {
-            status_set(&t->fields.st, STATUS_INVALID,
-                       "positions: expected %lld..%lld for %lld tokens, found %.15g", -T, T - 1, T,
-                       item->valuedouble);
-            return;
-        }
-        t->positions[t->n_positions++] = (int32_t)(position < 0 ? position + T : position);
-    }
-}
-
-static void read_positions(struct trace *t)
-{
-    const cJSON *value = fields_get(&t->fields, "positions");
-    const char *word = value ? cJSON_GetStringValue(value) : "all";
-    if (t->fields.st.code || (word && strcmp(word, "all") == 0)) {
-        return;
-    }
-    if (cJSON_IsArray(value)) {
-        read_position_list(t, value);
-    } else {
-        status_set(&t->fields.st, word ? STATUS_INVALID : STATUS_UNPROCESSABLE,
-                   "positions: expected \"all\" or a list of positions, found %s",
-                   word ? word : fields_kind(value));
-    }
-}
-
 static void read_format(struct trace *t)
 {
     const char *format = fields_string(&t->fields, "format");
@@ -204,7 +156,7 @@ void trace_request(struct trace *t, const struct app *app)
                                     (long long)engine_config(app->engine)->vocab_size, 0);
     read_names(t, app);
     if (!t->fields.st.code) {
-        read_positions(t);
+        t->positions = position_list_read(&t->fields, t->prompts.items[0].n_ids, &t->n_positions);
     }
     if (!t->fields.st.code) {
         read_format(t);

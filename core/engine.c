@@ -208,6 +208,7 @@ void engine_close(struct engine *e)
     if (!e) {
         return;
     }
+    memory_free(atomic_load(&e->words));
     pool_destroy(e->pool);
     catalogue_free(&e->catalogue);
     threads_destroy(e->threads);

@@ -16,6 +16,7 @@
 #include "core/gemma/sampler.h"
 #include "core/lens/dark.h"
 #include "core/lens/edit.h"
+#include "core/lens/readout.h"
 #include "core/math/precision.h"
 #include "core/sae/catalogue.h"
 
@@ -230,6 +231,72 @@ int generation_step(struct generation *generation, struct session *session,
 struct generation_text generation_text(const struct generation *generation, size_t i);
 
 void generation_close(struct generation *generation); /* NULL is fine */
+
+/* --- the lens ----------------------------------------------------------------------------------
+ */
+
+/* Where it looks: a point of D numbers a token, in these layers (ignored by embed, which is one
+ * row). */
+struct lens_site {
+    enum point point;
+    const int *layers; /* [n_layers] */
+    size_t n_layers;
+};
+
+/* All of it is borrowed until lens_reading_close. */
+struct lens_options {
+    const int32_t *ids; /* [n_ids] the prompt */
+    size_t n_ids;
+    const struct edit *edits; /* [n_edits] at work on the prompt and on every token generated */
+    size_t n_edits;
+    const struct lens_site *sites; /* [n_sites] */
+    size_t n_sites;
+    const bool *wanted; /* [n_ids] positions of the prompt that are read; NULL: all */
+    bool norm, softcap; /* as in readout_options */
+    bool words_only;    /* only words among the likeliest; nothing without a tokenizer */
+    size_t top_n;
+    const int32_t *track; /* [n_track] */
+    size_t n_track;
+    const char *tuned; /* the tuned lens that rows go through first; NULL: none */
+
+    size_t n_tokens; /* generated behind the prompt and read as well, at most so many */
+    struct sampler_options sampler;
+    const int32_t *stop_ids; /* [n_stop_ids] generated, read, and the last */
+    size_t n_stop_ids;
+};
+
+/* One position that has been read. */
+struct lens_position {
+    size_t position;
+    int32_t id;
+    bool generated;
+    const struct readout_row *rows; /* [n_rows] by site, then layer, in the order of the options */
+    size_t n_rows;
+};
+
+struct lens_reading;
+
+/* Whether rows of the point are part of the residual stream, or are added to it. */
+bool lens_reading_takes(enum point point);
+
+/* Checks everything and computes nothing. */
+int lens_reading_open(struct lens_reading **out, struct engine *engine,
+                      const struct lens_options *options, struct status *st);
+
+/* A piece of the work: some positions of the prompt through the model (LENS_CHUNK at most, kept
+ * with their rows until they are read) or one more token, and a product with the unembedding. *more
+ * is false after the last. Memory depends on the sites, not on the length of the prompt. */
+#define LENS_CHUNK 64
+int lens_reading_step(struct lens_reading *reading, struct session *session,
+                      const atomic_bool *cancel, bool *more, struct status *st);
+
+/* What the last step has read: [*n] positions, rising; until the next step. */
+const struct lens_position *lens_reading_ready(const struct lens_reading *reading, size_t *n);
+
+/* The ids generated so far, and how many tokens of n_tokens fit. */
+const int32_t *lens_reading_generated(const struct lens_reading *reading, size_t *n);
+
+void lens_reading_close(struct lens_reading *reading); /* NULL is fine */
 
 /* --- features without a prompt
  * -------------------------------------------------------------------- */

@@ -27,12 +27,13 @@ struct generation {
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static int check_start(const struct engine *e, const struct generation_start *s, struct status *st)
+int engine_check_start(const struct engine *e, const struct generation_start *s, bool more,
+                       struct status *st)
 {
     if (s->n_ids == 0) {
         return status_set(st, STATUS_INVALID, "a prompt must have at least one token");
     }
-    if (s->n_ids >= e->config.max_positions) {
+    if (s->n_ids > e->config.max_positions || (more && s->n_ids == e->config.max_positions)) {
         return status_set(st, STATUS_INVALID,
                           "No room to generate: the prompt has %zu tokens and the model holds %zu",
                           s->n_ids, e->config.max_positions);
@@ -75,7 +76,7 @@ int generation_open(struct generation **out, struct engine *engine,
     int code = check_sources(engine, options, st);
     size_t room = options->n_tokens;
     for (size_t i = 0; i < options->n_starts && code == STATUS_OK; i++) {
-        code = check_start(engine, &options->starts[i], st);
+        code = engine_check_start(engine, &options->starts[i], true, st);
         size_t left = engine->config.max_positions - options->starts[i].n_ids;
         room = room < left ? room : left;
     }

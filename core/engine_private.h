@@ -21,6 +21,7 @@ struct engine {
     bool has_chat_template;
     struct hash identity;
     atomic_uint_fast64_t tokens_computed;
+    _Atomic(uint64_t *) words; /* bit per id: its text is a word; NULL until a lens asks */
 };
 
 struct session {
@@ -46,5 +47,9 @@ int engine_decoder_close(struct decoder *d, int code, struct status *st);
 
 /* Row j < d_sae -> out [d_out]. */
 int engine_decoder_row(const struct decoder *d, size_t j, float *out, struct status *st);
+
+/* Checks ids and edits; `more` says that a token is to be generated, which needs room. */
+int engine_check_start(const struct engine *engine, const struct generation_start *start, bool more,
+                       struct status *st);
 
 #endif

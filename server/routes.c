@@ -47,6 +47,10 @@ static const struct route routes[] = {
     {"POST", "/v1/dark-matter", dark_matter,
      "What an SAE leaves unexplained of a prompt, and what the model says without it",
      "{" PROMPT "," SOURCE ",\"runs\":[\"splice\",\"zero\"],\"top\":2}"},
+    {"POST", "/v1/lens/prompt", lens_prompt,
+     "What every layer would say next: the logit lens, a line of JSON a token",
+     "{\"prompt\":\"In the beginning God created\",\"type\":[\"LOGIT_LENS\"],\"top_n\":3,"
+     "\"filter_non_word_tokens\":false,\"stream\":false}"},
     {"POST", "/v1/steer/completion", steer_completion,
      "A text continued, steered by features and as it would be",
      "{\"prompt\":\"In the beginning God created\",\"types\":[\"STEERED\",\"DEFAULT\"],"

@@ -82,6 +82,7 @@ static void tells_the_truth_about_what_is_served(void)
                      {"trace", true},
                      {"dark_matter", true},
                      {"dfa", false},
+                     {"lens_logit", true},
                      {"lens_jacobian", false},
                      {"neurons", true}};
     struct v1 v;
@@ -137,6 +138,7 @@ static void says_the_model_s_sizes_and_the_limits(void)
     CHECK(v1_number(a.json, "vocab_size") == (double)c->vocab_size);
     CHECK(v1_number(a.json, "max_tokens") == (double)c->max_positions);
     CHECK(v1_number(a.json, "token_limit") == 77);
+    CHECK(v1_number(a.json, "lens_token_limit") == 77);
     CHECK(cJSON_IsTrue(v1_at(a.json, "has_tokenizer")));
     CHECK(v1_size(a.json, "sources") == 4 && v1_size(a.json, "sae_sets") == 3); /* res twice */
     CHECK(cJSON_Compare(v1_at(a.json, "saeSets"), v1_at(a.json, "sae_sets"), true));

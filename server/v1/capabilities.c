@@ -192,6 +192,7 @@ enum http_next capabilities(struct exchange *x)
     reply_int(&w, "max_tokens", (long long)config->max_positions);
     reply_int(&w, "token_limit", (long long)app->token_limit);
     reply_int(&w, "activation_token_limit", (long long)app->token_limit);
+    reply_int(&w, "lens_token_limit", (long long)app->token_limit);
     reply_int(&w, "max_num_results", 1000);
     reply_int(&w, "max_prompts", PROMPTS_MAX);
     reply_bool(&w, "has_tokenizer", engine_has_tokenizer(app->engine));

@@ -122,7 +122,7 @@ int queue_push(struct queue *queue, struct job *job, struct status *st)
                           atomic_load(&queue->tokens), tokens, queue->capacity);
     } else {
         count_in(queue, job);
-        insert(job->generation ? &queue->texts : &queue->waiting, job);
+        insert(job->generation || job->lens ? &queue->texts : &queue->waiting, job);
         pthread_cond_signal(&queue->changed);
     }
     pthread_mutex_unlock(&queue->lock);
@@ -259,6 +259,7 @@ void job_free(struct job *job)
         free_owned(prompt->ids);
     }
     generation_close(job->generation);
+    lens_reading_close(job->lens);
     memory_free(job->prompts);
     memory_free(job);
 }

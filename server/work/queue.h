@@ -33,11 +33,12 @@ struct job {
     struct job *next; /* the queue's, like turn */
     uint64_t turn;
 
-    /* Texts to be continued, instead of prompts to be read. */
-    struct generation *generation; /* owned; NULL: prompts */
-    size_t generation_tokens;      /* of its prompts, for the queue's count */
-    /* Called on the worker's thread after every token; more is false after the last. False: nobody
-     * wants the rest. */
+    /* What is done in steps, instead of prompts to be read: texts to be continued, or a lens. */
+    struct generation *generation; /* owned, or NULL */
+    struct lens_reading *lens;     /* owned, or NULL */
+    size_t generation_tokens;      /* of their prompts, for the queue's count */
+    /* Called on the worker's thread after every step (a token, a group of positions); more is false
+     * after the last. False: nobody wants the rest. */
     bool (*advanced)(struct job *job, bool more, void *user);
 
     /* Other work for the model, instead of prompts: called once, on the worker's thread. */

@@ -14,7 +14,7 @@ struct worker {
     struct sources *sources;
     struct queue *queue;
     size_t budget;           /* tokens of one forward pass */
-    struct job *generations; /* in work, at most GENERATIONS_AT_ONCE */
+    struct job *generations; /* in work step by step, at most GENERATIONS_AT_ONCE */
     size_t n_generations;
     pthread_t thread;
 };
@@ -205,15 +205,22 @@ static struct job *set_generations_aside(struct worker *worker, struct job *jobs
     for (struct job *job = jobs, *next; job; job = next) {
         next = job->next;
         job->next = NULL;
-        struct job ***list = job->generation ? &last : &end;
+        struct job ***list = job->generation || job->lens ? &last : &end;
         **list = job;
         *list = &job->next;
-        worker->n_generations += job->generation != NULL;
+        worker->n_generations += job->generation || job->lens;
     }
     return others;
 }
 
-/* One more token of the job's texts; true if there is more to come. */
+static int step(struct worker *worker, struct job *job, bool *more)
+{
+    return job->lens
+               ? lens_reading_step(job->lens, worker->session, &job->cancel, more, &job->st)
+               : generation_step(job->generation, worker->session, &job->cancel, more, &job->st);
+}
+
+/* One more token of the job's texts, or group of positions; true if there is more to come. */
 static bool advance(struct worker *worker, struct job *job)
 {
     bool more = false;
@@ -221,8 +228,7 @@ static bool advance(struct worker *worker, struct job *job)
         status_set(&job->st, STATUS_BUSY, "the server is stopping; the text was broken off");
         return false;
     }
-    if (!atomic_load(&job->cancel) &&
-        generation_step(job->generation, worker->session, &job->cancel, &more, &job->st)) {
+    if (!atomic_load(&job->cancel) && step(worker, job, &more)) {
         return false;
     }
     bool wanted = !atomic_load(&job->cancel) && job->advanced(job, more, job->user);

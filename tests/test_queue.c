@@ -16,6 +16,11 @@ static struct job *job_of(size_t tokens)
     return job;
 }
 
+static struct queue_wish wish(size_t tokens, size_t texts)
+{
+    return (struct queue_wish){.tokens = tokens, .texts = texts, .large = true};
+}
+
 static void free_list(struct job *job)
 {
     while (job) {
@@ -37,10 +42,10 @@ static void takes_in_order_up_to_the_budget(void)
         CHECK(queue_push(q, jobs[i], &st) == 0);
     }
     CHECK(queue_depth(q) == 4 && queue_tokens(q) == 65);
-    struct job *taken = queue_take(q, 35, 4);
+    struct job *taken = queue_take(q, wish(35, 4));
     CHECK(taken == jobs[0] && taken->next == jobs[1] && !taken->next->next);
     CHECK(queue_depth(q) == 2 && queue_tokens(q) == 35);
-    struct job *rest = queue_take(q, 35, 4);
+    struct job *rest = queue_take(q, wish(35, 4));
     CHECK(rest == jobs[2] && rest->next == jobs[3]);
     CHECK(queue_depth(q) == 0 && queue_tokens(q) == 0);
     free_list(taken);
@@ -55,10 +60,10 @@ static void takes_a_first_job_over_the_budget_alone(void)
     REQUIRE_OK(queue_create(&q, 100, &st), st);
     struct job *big = job_of(50), *small = job_of(1);
     CHECK(queue_push(q, big, &st) == 0 && queue_push(q, small, &st) == 0);
-    struct job *taken = queue_take(q, 10, 4);
+    struct job *taken = queue_take(q, wish(10, 4));
     CHECK(taken == big && !taken->next);
     free_list(taken);
-    free_list(queue_take(q, 10, 4));
+    free_list(queue_take(q, wish(10, 4)));
     queue_destroy(q);
 }
 
@@ -71,14 +76,14 @@ static void is_full_by_tokens_but_takes_one_job_of_any_size(void)
     CHECK(queue_push(q, big, &st) == 0);
     CHECK(queue_push(q, small, &st) == STATUS_BUSY);
     CHECK_CONTAINS(st.message, "50 tokens wait");
-    free_list(queue_take(q, 10, 4));
+    free_list(queue_take(q, wish(10, 4)));
     CHECK(queue_push(q, small, &st) == 0);
     struct job *exact = job_of(9);
     CHECK(queue_push(q, exact, &st) == 0);
     struct job *over = job_of(1);
     CHECK(queue_push(q, over, &st) == STATUS_BUSY);
     job_free(over);
-    free_list(queue_take(q, 10, 4));
+    free_list(queue_take(q, wish(10, 4)));
     queue_destroy(q);
 }
 
@@ -92,8 +97,8 @@ static void drains_and_then_ends_once_stopped(void)
     queue_stop(q);
     CHECK(queue_push(q, late, &st) == STATUS_BUSY);
     CHECK_CONTAINS(st.message, "stopping");
-    CHECK(queue_take(q, 10, 4) == job);
-    CHECK(queue_take(q, 10, 4) == NULL);
+    CHECK(queue_take(q, wish(10, 4)) == job);
+    CHECK(queue_take(q, wish(10, 4)) == NULL);
     job_free(job);
     job_free(late);
     queue_destroy(q);
@@ -101,7 +106,7 @@ static void drains_and_then_ends_once_stopped(void)
 
 static void *take_one(void *queue)
 {
-    return queue_take(queue, 10, 4);
+    return queue_take(queue, wish(10, 4));
 }
 
 static void wakes_a_taker_that_waits(void)
@@ -157,14 +162,14 @@ static void background_jobs_give_way_and_go_one_at_a_time(void)
         quick[i] = job_of(10);
         CHECK(queue_push(q, quick[i], &st) == 0);
     }
-    struct job *first = queue_take(q, 1000, 4);
+    struct job *first = queue_take(q, wish(1000, 4));
     CHECK(first == quick[0] && first->next == quick[1] && !quick[1]->next);
-    struct job *second = queue_take(q, 1000, 4);
+    struct job *second = queue_take(q, wish(1000, 4));
     CHECK(second == slow[0] && !second->next);
     queue_stop(q);
-    struct job *third = queue_take(q, 1000, 4);
+    struct job *third = queue_take(q, wish(1000, 4));
     CHECK(third == slow[1] && !third->next);
-    CHECK(queue_take(q, 1000, 4) == NULL);
+    CHECK(queue_take(q, wish(1000, 4)) == NULL);
     free_list(first);
     free_list(second);
     free_list(third);
@@ -190,7 +195,7 @@ static void a_flood_of_one_client_waits_behind_itself(void)
         flood[i] = job_from(1, 100);
         CHECK(queue_push(q, flood[i], &st) == 0);
     }
-    CHECK(queue_take(q, 100, 4) == flood[0]);
+    CHECK(queue_take(q, wish(100, 4)) == flood[0]);
     small[0] = job_from(2, 10); /* comes last, is next but one: client 1's second is due as well */
     small[1] = job_from(2, 10);
     small[2] = job_from(3, 10);
@@ -199,17 +204,17 @@ static void a_flood_of_one_client_waits_behind_itself(void)
     }
     struct job *order[] = {small[0], small[2], small[1], flood[1], flood[2]};
     for (int i = 0; i < 5; i++) {
-        struct job *taken = queue_take(q, 1, 4);
+        struct job *taken = queue_take(q, wish(1, 4));
         CHECK(taken == order[i]);
         job_free(taken);
     }
     struct job *late = job_from(2, 10); /* what they had before is no debt: the line has moved on */
     CHECK(queue_push(q, late, &st) == 0);
-    struct job *next = queue_take(q, 1, 4);
+    struct job *next = queue_take(q, wish(1, 4));
     CHECK(next == late);
     job_free(next);
     job_free(flood[0]);
-    free_list(queue_take(q, 10000, 4));
+    free_list(queue_take(q, wish(10000, 4)));
     CHECK(queue_depth(q) == 0 && queue_tokens(q) == 0);
     queue_destroy(q);
 }
@@ -234,7 +239,7 @@ static void a_flood_of_one_client_leaves_room_for_the_others(void)
     job_free(over);
     job_free(second);
     job_free(third);
-    free_list(queue_take(q, 1000, 4));
+    free_list(queue_take(q, wish(1000, 4)));
     queue_destroy(q);
 }
 
@@ -263,12 +268,12 @@ static void texts_wait_in_a_line_of_their_own_and_take_turns_too(void)
     prompt = job_from(1, 50);
     CHECK(queue_push(q, other, &st) == 0 && queue_push(q, prompt, &st) == 0);
     CHECK(queue_depth(q) == 8 && queue_tokens(q) == 85);
-    CHECK(queue_poll(q, 10, 0) == prompt && !prompt->next);
-    CHECK(queue_poll(q, 10, 0) == NULL);
-    struct job *taken = queue_take(q, 10, 2);
+    CHECK(queue_poll(q, wish(10, 0)) == prompt && !prompt->next);
+    CHECK(queue_poll(q, wish(10, 0)) == NULL);
+    struct job *taken = queue_take(q, wish(10, 2));
     CHECK(taken == texts[0] && taken->next == other && !other->next);
     CHECK(queue_depth(q) == 5 && queue_tokens(q) == 25);
-    CHECK(queue_poll(q, 10, 9) == texts[1]);
+    CHECK(queue_poll(q, wish(10, 9)) == texts[1]);
     CHECK(queue_depth(q) == 0);
     for (int i = 0; i < 6; i++) {
         texts[i]->generation = NULL;
@@ -280,7 +285,39 @@ static void texts_wait_in_a_line_of_their_own_and_take_turns_too(void)
     queue_destroy(q);
 }
 
-static const struct test tests[] = {TEST(a_flood_of_one_client_waits_behind_itself),
+static void passes_over_large_jobs_while_one_is_in_work(void)
+{
+    struct queue *q;
+    struct status st;
+    const struct queue_wish no_large = {.tokens = 100};
+    REQUIRE_OK(queue_create(&q, 10000, &st), st);
+    struct job *large[2] = {job_from(1, 500), job_from(1, 500)};
+    struct job *small[3] = {job_from(2, 60), job_from(3, 40), job_from(4, 1)};
+    for (int i = 0; i < 2; i++) {
+        CHECK(queue_push(q, large[i], &st) == 0);
+    }
+    CHECK(queue_take(q, wish(100, 0)) == large[0] && !large[0]->next);
+    for (int i = 0; i < 3; i++) {
+        CHECK(queue_push(q, small[i], &st) == 0);
+    }
+    struct job *taken = queue_poll(q, no_large);
+    CHECK(taken == small[0] && taken->next == small[1] && !small[1]->next);
+    CHECK(queue_poll(q, no_large) == small[2]);
+    CHECK(queue_poll(q, no_large) == NULL && queue_depth(q) == 1);
+    struct job *last = job_from(4, 1);
+    CHECK(queue_push(q, last, &st) == 0);
+    free_list(taken);
+    job_free(small[2]);
+    CHECK(queue_poll(q, no_large) == last);
+    CHECK(queue_take(q, wish(100, 0)) == large[1]);
+    job_free(last);
+    job_free(large[0]);
+    job_free(large[1]);
+    queue_destroy(q);
+}
+
+static const struct test tests[] = {TEST(passes_over_large_jobs_while_one_is_in_work),
+                                    TEST(a_flood_of_one_client_waits_behind_itself),
                                     TEST(a_flood_of_one_client_leaves_room_for_the_others),
                                     TEST(texts_wait_in_a_line_of_their_own_and_take_turns_too),
                                     TEST(background_jobs_give_way_and_go_one_at_a_time),

@@ -31,6 +31,21 @@ static void count_done(struct job *job, void *user)
     b->n_done++;
 }
 
+static struct job *ordered[8];
+static int n_ordered;
+
+static void note_order(struct job *job, void *user)
+{
+    (void)user;
+    ordered[n_ordered++] = job;
+}
+
+static void cancel_the_first(struct job *job, void *user)
+{
+    (void)job;
+    atomic_store(&((struct job *)user)->cancel, true);
+}
+
 /* A job of one prompt [2, 908, id] that reads the features of a source. */
 static struct job *push(struct bench *b, const char *source, int32_t id)
 {
@@ -149,18 +164,19 @@ static void drops_a_cancelled_job_before_it_is_computed(void)
     bench_close(&b);
 }
 
-static void cuts_a_large_job_into_slices_of_the_budget(void)
+enum { PROMPTS = 7 };
+
+/* A job of PROMPTS prompts of 3 tokens. */
+static struct job *push_large(struct bench *b)
 {
-    struct bench b;
-    REQUIRE(bench_open(&b));
-    enum { PROMPTS = 7 };
     struct job *job = job_create(PROMPTS);
     struct status st = {0};
-    REQUIRE(job);
-    for (int i = 0; i < PROMPTS; i++) {
+    for (int i = 0; job && i < PROMPTS; i++) {
         int32_t *ids = memory_alloc(3, sizeof *ids);
         struct engine_read *read = memory_zalloc(1, sizeof *read);
-        REQUIRE(ids && read);
+        if (!ids || !read) {
+            return NULL;
+        }
         ids[0] = 2;
         ids[1] = 908;
         ids[2] = 200 + i;
@@ -168,10 +184,70 @@ static void cuts_a_large_job_into_slices_of_the_budget(void)
         job->prompts[i] =
             (struct engine_prompt){.ids = ids, .n_ids = 3, .reads = read, .n_reads = 1};
     }
-    job->keep = true;
-    job->done = count_done;
-    job->user = &b;
-    CHECK(queue_push(b.queue, job, &st) == 0);
+    if (job) {
+        job->keep = true;
+        job->done = count_done;
+        job->user = b;
+        CHECK(queue_push(b->queue, job, &st) == 0);
+    }
+    return job;
+}
+
+static void others_run_between_the_slices_of_a_large_job(void)
+{
+    struct bench b;
+    REQUIRE(bench_open(&b));
+    struct job *large = push_large(&b), *second = push_large(&b), *small[3];
+    REQUIRE(large && second);
+    for (int i = 0; i < 3; i++) {
+        small[i] = push(&b, SOURCE, 300 + i);
+        REQUIRE(small[i]);
+    }
+    n_ordered = 0;
+    large->done = second->done = note_order;
+    for (int i = 0; i < 3; i++) {
+        small[i]->done = note_order;
+    }
+    run(&b, 7); /* four slices each; a small one between any two */
+    struct job *order[] = {small[0], small[1], small[2], large, second};
+    CHECK(n_ordered == 5);
+    for (int i = 0; i < 5; i++) {
+        CHECK(ordered[i] == order[i] && order[i]->st.code == 0);
+        job_free(order[i]);
+    }
+    for (int i = 0; i < PROMPTS; i++) {
+        CHECK(is_stored(&b, SOURCE, 200 + i));
+    }
+    bench_close(&b);
+}
+
+static void a_large_job_that_is_cancelled_or_fails_ends_with_its_slice(void)
+{
+    struct bench b;
+    REQUIRE(bench_open(&b));
+    struct job *large = push_large(&b), *bad = push_large(&b), *small = push(&b, SOURCE, 300);
+    REQUIRE(large && bad && small);
+    bad->prompts[3].reads[0].source = "77-none";
+    n_ordered = 0;
+    large->done = bad->done = note_order;
+    small->done = cancel_the_first; /* runs after the first slice was taken on */
+    small->user = large;
+    run(&b, 7);
+    CHECK(n_ordered == 2 && ordered[0] == large && ordered[1] == bad);
+    CHECK(large->st.code == STATUS_CANCELLED && bad->st.code != 0);
+    CHECK(!is_stored(&b, SOURCE, 200)); /* all or nothing */
+    job_free(large);
+    job_free(bad);
+    job_free(small);
+    bench_close(&b);
+}
+
+static void cuts_a_large_job_into_slices_of_the_budget(void)
+{
+    struct bench b;
+    REQUIRE(bench_open(&b));
+    struct job *job = push_large(&b);
+    REQUIRE(job);
     run(&b, 7); /* two prompts of 3 fit */
     CHECK(b.n_done == 1 && job->st.code == 0);
     for (int i = 0; i < PROMPTS; i++) {
@@ -226,12 +302,15 @@ static void fails_a_job_that_cannot_be_kept(void)
     bench_close(&b);
 }
 
-static const struct test tests[] = {TEST(runs_and_keeps_all_jobs_that_wait),
-                                    TEST(one_bad_job_does_not_fail_its_neighbours),
-                                    TEST(drops_a_cancelled_job_before_it_is_computed),
-                                    TEST(cuts_a_large_job_into_slices_of_the_budget),
-                                    TEST(does_not_keep_what_is_not_to_be_kept),
-                                    TEST(fails_a_job_that_cannot_be_kept)};
+static const struct test tests[] = {
+    TEST(runs_and_keeps_all_jobs_that_wait),
+    TEST(one_bad_job_does_not_fail_its_neighbours),
+    TEST(drops_a_cancelled_job_before_it_is_computed),
+    TEST(others_run_between_the_slices_of_a_large_job),
+    TEST(a_large_job_that_is_cancelled_or_fails_ends_with_its_slice),
+    TEST(cuts_a_large_job_into_slices_of_the_budget),
+    TEST(does_not_keep_what_is_not_to_be_kept),
+    TEST(fails_a_job_that_cannot_be_kept)};
 
 int main(int argc, char **argv)
 {

@@ -129,34 +129,55 @@ int queue_push(struct queue *queue, struct job *job, struct status *st)
     return code;
 }
 
-static struct job *take_first(struct line *line)
+static struct job *take_at(struct line *line, struct job **at, struct job *before)
 {
-    struct job *job = line->first;
-    line->first = job->next;
-    line->last = line->first ? line->last : NULL;
-    line->now = job->turn;
+    struct job *job = *at;
+    *at = job->next;
+    if (line->last == job) {
+        line->last = before;
+    }
+    line->now = job->turn > line->now ? job->turn : line->now;
     job->next = NULL;
     return job;
 }
 
-/* The longest run of jobs at the front whose tokens fit the budget, one job at least, and the first
- * n_texts texts. */
-static struct job *take_front(struct queue *queue, size_t budget, size_t n_texts)
+static struct job *take_first(struct line *line)
 {
-    struct job *taken = NULL;
-    struct job **end = &taken;
-    size_t tokens = 0;
-    while (queue->waiting.first) {
-        size_t more = job_tokens(queue->waiting.first);
-        if (taken && (tokens > budget || more > budget - tokens)) {
+    return take_at(line, &line->first, NULL);
+}
+
+/* Appends prompts to the list that ends at `end`; returns its new end. */
+static struct job **take_prompts(struct queue *queue, struct queue_wish wish, struct job **end)
+{
+    struct job **at = &queue->waiting.first;
+    struct job *before = NULL;
+    for (size_t left = wish.tokens; *at;) {
+        size_t more = job_tokens(*at);
+        bool alone = more > wish.tokens;
+        if (alone && !wish.large) {
+            before = *at;
+            at = &before->next;
+            continue;
+        }
+        if (more > left && !(alone && left == wish.tokens)) {
             break;
         }
-        *end = take_first(&queue->waiting);
+        *end = take_at(&queue->waiting, at, before);
         count_out(queue, *end);
         end = &(*end)->next;
-        tokens += more;
+        if (alone) {
+            break;
+        }
+        left -= more;
     }
-    for (size_t i = 0; i < n_texts && queue->texts.first; i++) {
+    return end;
+}
+
+static struct job *take_front(struct queue *queue, struct queue_wish wish)
+{
+    struct job *taken = NULL;
+    struct job **end = take_prompts(queue, wish, &taken);
+    for (size_t i = 0; i < wish.texts && queue->texts.first; i++) {
         *end = take_first(&queue->texts);
         count_out(queue, *end);
         end = &(*end)->next;
@@ -164,13 +185,13 @@ static struct job *take_front(struct queue *queue, size_t budget, size_t n_texts
     return taken;
 }
 
-struct job *queue_take(struct queue *queue, size_t budget_tokens, size_t n_texts)
+struct job *queue_take(struct queue *queue, struct queue_wish wish)
 {
     pthread_mutex_lock(&queue->lock);
-    struct job *taken = take_front(queue, budget_tokens, n_texts);
+    struct job *taken = take_front(queue, wish);
     while (!taken && !queue->background.first && !queue->stopped) {
         pthread_cond_wait(&queue->changed, &queue->lock);
-        taken = take_front(queue, budget_tokens, n_texts);
+        taken = take_front(queue, wish);
     }
     if (!taken && queue->background.first) {
         taken = take_first(&queue->background);
@@ -179,10 +200,10 @@ struct job *queue_take(struct queue *queue, size_t budget_tokens, size_t n_texts
     return taken;
 }
 
-struct job *queue_poll(struct queue *queue, size_t budget_tokens, size_t n_texts)
+struct job *queue_poll(struct queue *queue, struct queue_wish wish)
 {
     pthread_mutex_lock(&queue->lock);
-    struct job *taken = take_front(queue, budget_tokens, n_texts);
+    struct job *taken = take_front(queue, wish);
     pthread_mutex_unlock(&queue->lock);
     return taken;
 }

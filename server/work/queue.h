@@ -58,13 +58,19 @@ void queue_destroy(struct queue *queue); /* must be empty */
  * Background jobs take no part in the capacity: whoever sends them has few under way. */
 int queue_push(struct queue *queue, struct job *job, struct status *st);
 
-/* Waits for work and takes, in order of their turns, jobs of at most budget tokens together (the
- * first one whatever its size) and at most n_texts texts to be continued, as a linked list; or else
- * one background job; NULL once queue_stop was called and nothing is left. */
-struct job *queue_take(struct queue *queue, size_t budget_tokens, size_t n_texts);
+/* What the worker can take on now. */
+struct queue_wish {
+    size_t tokens; /* of jobs together */
+    size_t texts;  /* texts to be continued */
+    bool large;    /* a job of more than so many tokens, alone; false: those are passed over */
+};
+
+/* Waits for work and takes, in order of their turns, as many jobs as are wished for, as a linked
+ * list; or else one background job; NULL once queue_stop was called and nothing is left. */
+struct job *queue_take(struct queue *queue, struct queue_wish wish);
 
 /* The same without waiting, and without background jobs: NULL if nothing else is there. */
-struct job *queue_poll(struct queue *queue, size_t budget_tokens, size_t n_texts);
+struct job *queue_poll(struct queue *queue, struct queue_wish wish);
 
 bool queue_stopped(struct queue *queue);
 void queue_stop(struct queue *queue);           /* push fails from now on; take drains */

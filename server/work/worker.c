@@ -16,27 +16,30 @@ struct worker {
     size_t budget;           /* tokens of one forward pass */
     struct job *generations; /* in work step by step, at most GENERATIONS_AT_ONCE */
     size_t n_generations;
+    struct job *large; /* of more than one slice: others run between its slices */
+    size_t large_at;   /* its next prompt */
     pthread_t thread;
 };
 
-/* Runs the prompts in slices of at most `budget` tokens (a prompt longer than that alone), so that
- * one large request needs no more scratch memory than many small ones. */
+/* One past the last prompt of the slice that starts at `begin`: at most `budget` tokens, or a
+ * single prompt. In slices one large request needs no more scratch memory than many small ones. */
+static size_t slice_end(const struct worker *worker, const struct engine_prompt *prompts, size_t n,
+                        size_t begin)
+{
+    size_t tokens = prompts[begin].n_ids;
+    size_t end = begin + 1;
+    while (end < n && tokens < worker->budget && prompts[end].n_ids <= worker->budget - tokens) {
+        tokens += prompts[end++].n_ids;
+    }
+    return end;
+}
+
 static int trace(struct worker *worker, struct engine_prompt *prompts, size_t n,
                  const atomic_bool *cancel, struct status *st)
 {
     int code = STATUS_OK;
     for (size_t begin = 0, end = 0; begin < n && !code; begin = end) {
-        size_t tokens = 0;
-        for (end = begin; end < n; end++) {
-            if (end > begin && prompts[end].n_ids > worker->budget - tokens) {
-                break;
-            }
-            tokens += prompts[end].n_ids;
-            if (tokens >= worker->budget) {
-                end++;
-                break;
-            }
-        }
+        end = slice_end(worker, prompts, n, begin);
         code = engine_trace(worker->session, prompts + begin, end - begin, cancel, st);
     }
     return code;
@@ -253,9 +256,9 @@ static void advance_all(struct worker *worker)
     }
 }
 
-static void run_and_keep(struct worker *worker, struct job *jobs)
+/* Keeps the results of jobs that were run, and hands the jobs back. */
+static void keep_and_finish(struct worker *worker, struct job *jobs)
 {
-    run_all(worker, jobs);
     struct status st = {0};
     int code = write_kept(worker, jobs, &st);
     for (struct job *job = jobs, *next; job; job = next) {
@@ -268,20 +271,58 @@ static void run_and_keep(struct worker *worker, struct job *jobs)
     }
 }
 
+/* A job of several slices is put aside; returns the other jobs. The queue gives none while there is
+ * one. */
+static struct job *set_large_aside(struct worker *worker, struct job *jobs)
+{
+    struct job **at = &jobs;
+    while (*at && (worker->large || job_tokens(*at) <= worker->budget || (*at)->n_prompts < 2)) {
+        at = &(*at)->next;
+    }
+    if (*at) {
+        worker->large = *at;
+        worker->large_at = 0;
+        *at = worker->large->next;
+        worker->large->next = NULL;
+    }
+    return jobs;
+}
+
+static void advance_large(struct worker *worker)
+{
+    struct job *job = worker->large;
+    if (!job) {
+        return;
+    }
+    size_t end = slice_end(worker, job->prompts, job->n_prompts, worker->large_at);
+    int code = engine_trace(worker->session, job->prompts + worker->large_at,
+                            end - worker->large_at, &job->cancel, &job->st);
+    worker->large_at = end;
+    if (code || end == job->n_prompts) {
+        worker->large = NULL;
+        keep_and_finish(worker, job);
+    }
+}
+
 static void *work(void *argument)
 {
     struct worker *worker = argument;
     for (;;) {
-        size_t n_texts = GENERATIONS_AT_ONCE - worker->n_generations;
-        struct job *jobs = worker->generations ? queue_poll(worker->queue, worker->budget, n_texts)
-                                               : queue_take(worker->queue, worker->budget, n_texts);
-        if (!jobs && !worker->generations) {
+        const struct queue_wish wish = {.tokens = worker->budget,
+                                        .texts = GENERATIONS_AT_ONCE - worker->n_generations,
+                                        .large = !worker->large};
+        bool busy = worker->generations || worker->large;
+        struct job *jobs = busy ? queue_poll(worker->queue, wish) : queue_take(worker->queue, wish);
+        if (!jobs && !busy) {
             return NULL;
         }
         jobs = run_own_work(worker, drop_cancelled(set_generations_aside(worker, jobs)));
+        jobs = set_large_aside(worker, jobs);
         if (jobs) {
-            run_and_keep(worker, jobs);
+            run_all(worker, jobs);
+            keep_and_finish(worker, jobs);
         }
+        advance_large(worker);
         advance_all(worker);
     }
 }

@@ -1,7 +1,8 @@
 /* The inference worker: one thread, one session. Takes everything that waits, up to a budget of
  * tokens, runs it as one packed forward pass, writes the features that are to be kept in one
- * transaction, and hands the jobs back. Texts are continued a token at a time, several in turn, so
- * that whoever asks meanwhile waits for one token and not for a text. */
+ * transaction, and hands the jobs back. Whoever asks meanwhile waits for one pass and not for all
+ * of a large request: its passes, and the tokens of texts that are continued, take turns with the
+ * others'. */
 #ifndef DM_WORK_WORKER_H
 #define DM_WORK_WORKER_H
 

@@ -1,6 +1,7 @@
 /* VDPBF16PS: 32 products of bf16 pairs in one instruction, added to 16 fp32 lanes. The rest is the
- * AVX-512 level's. Lane l of a vector adds the products of k = 2 l and 2 l + 1, then of 32 further;
- * numbers below the normal range count as 0. */
+ * AVX-512 level's, but that weights are packed as they are stored. Lane l of a vector adds the
+ * products of k = 2 l and 2 l + 1, then of 32 further; numbers below the normal range count as 0.
+ */
 #include "core/math/kernels_level.h"
 
 #if defined(__x86_64__)
@@ -130,17 +131,42 @@ TARGET static void product(const struct kernels_piece *p)
     }
 }
 
-/* As in kernels_level.h, in vectors of 32. */
-TARGET static void pack(const struct kernels_piece *p, float *to)
+/* As in kernels_level.h, in vectors of so many bytes; past k, zeros. */
+INLINE void pack_vectors(const size_t vector, const struct kernels_piece *p, void *to)
 {
+    const size_t size = dtype_size(p->dtype), bytes = p->k * size;
     for (size_t row = 0; row < p->n; row++) {
         const unsigned char *from = (const unsigned char *)p->w + row * p->ldw;
-        uint16_t *out = (uint16_t *)(void *)to + row / COLUMNS * COLUMNS * kernels_packed(p->k) +
-                        row % COLUMNS * PAIRED;
-        for (size_t i = 0; i < p->k; i += PAIRED) {
-            _mm512_storeu_si512(out + i * COLUMNS, load_n((const void *)(from + 2 * i), p->k - i));
+        unsigned char *out = (unsigned char *)to +
+                             row / COLUMNS * COLUMNS * kernels_packed(p->k) * size +
+                             row % COLUMNS * vector;
+        size_t i = 0;
+        for (; bytes - i >= vector; i += vector) {
+            memcpy(out + i * COLUMNS, from + i, vector);
+        }
+        if (i < bytes) {
+            memset(out + i * COLUMNS, 0, vector);
+            memcpy(out + i * COLUMNS, from + i, bytes - i);
         }
     }
+}
+
+TARGET static enum dtype pack_pairs(const struct kernels_piece *p, void *to)
+{
+    pack_vectors(PAIRED * sizeof(uint16_t), p, to);
+    return DTYPE_BF16;
+}
+
+/* 16 values a vector, as they are: half the bytes from the second level cache, and the shifts that
+ * widen them find room beside the multiply-adds. */
+TARGET static enum dtype pack_stored(const struct kernels_piece *p, void *to)
+{
+    if (p->dtype == DTYPE_F32) {
+        pack_vectors(LANES * sizeof(float), p, to);
+    } else {
+        pack_vectors(LANES * sizeof(uint16_t), p, to);
+    }
+    return p->dtype;
 }
 
 TARGET static void round_row(const float *x, size_t n, void *to)
@@ -165,11 +191,12 @@ static void fill(void)
     level = kernels_avx512;
     level.name = "avx512bf16";
     level.words = "AVX-512, fp32 and bf16";
+    level.pack = pack_stored;
+    level.rounded.pack = pack_stored;
     level.rounded_bf16 = (struct kernels_rounded){.block = 2 * (size_t)KERNELS_BLOCK,
                                                   .x_bytes = sizeof(uint16_t),
-                                                  .w_bytes = sizeof(uint16_t),
                                                   .round = round_row,
-                                                  .pack = pack,
+                                                  .pack = pack_pairs,
                                                   .product = product};
 }
 

@@ -130,7 +130,7 @@ INLINE void product_of(const enum dtype dtype, const bool packed, const struct k
         for (size_t c = 0; c < p->n; c += PRODUCT_COLUMNS) {
             /* first the rows of x that the next tile reads, then weights */
             const void *soon = NULL;
-            if (next < p->rows && next < row + 2 * height) {
+            if (packed && next < p->rows && next < row + 2 * height) {
                 soon = (const float *)p->x + next++ * p->ldx;
             } else if (asked < p->ahead_n) {
                 soon = (const unsigned char *)p->ahead + asked++ * p->ahead_ld;
@@ -152,9 +152,19 @@ TARGET static void product_f32(const struct kernels_piece *p)
     product_of(DTYPE_F32, false, p);
 }
 
-TARGET static void product_packed(const struct kernels_piece *p)
+TARGET static void packed_f32(const struct kernels_piece *p)
 {
     product_of(DTYPE_F32, true, p);
+}
+
+TARGET static void packed_f16(const struct kernels_piece *p)
+{
+    product_of(DTYPE_F16, true, p);
+}
+
+TARGET static void packed_bf16(const struct kernels_piece *p)
+{
+    product_of(DTYPE_BF16, true, p);
 }
 
 TARGET static void product_f16(const struct kernels_piece *p)
@@ -169,14 +179,12 @@ TARGET static void product_bf16(const struct kernels_piece *p)
 
 static void product(const struct kernels_piece *p)
 {
-    if (p->packed) {
-        product_packed(p);
-    } else if (p->dtype == DTYPE_F32) {
-        product_f32(p);
+    if (p->dtype == DTYPE_F32) {
+        (p->packed ? packed_f32 : product_f32)(p);
     } else if (p->dtype == DTYPE_F16) {
-        product_f16(p);
+        (p->packed ? packed_f16 : product_f16)(p);
     } else {
-        product_bf16(p);
+        (p->packed ? packed_bf16 : product_bf16)(p);
     }
 }
 
@@ -198,7 +206,7 @@ INLINE void pack_rows(const enum dtype dtype, const struct kernels_piece *p, flo
     }
 }
 
-TARGET static void pack(const struct kernels_piece *p, float *to)
+TARGET static enum dtype pack(const struct kernels_piece *p, void *to)
 {
     if (p->dtype == DTYPE_F32) {
         pack_rows(DTYPE_F32, p, to);
@@ -207,6 +215,7 @@ TARGET static void pack(const struct kernels_piece *p, float *to)
     } else {
         pack_rows(DTYPE_BF16, p, to);
     }
+    return DTYPE_F32;
 }
 
 /* --- y = x W ---------------------------------------------------------------------------------- */

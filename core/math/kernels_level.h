@@ -50,10 +50,10 @@ struct kernels_piece {
 
 /* Products whose x is rounded to bf16 first. */
 struct kernels_rounded {
-    size_t block;            /* of k, as KERNELS_BLOCK */
-    size_t x_bytes, w_bytes; /* of an element of x and of packed weights */
+    size_t block;   /* of k, as KERNELS_BLOCK */
+    size_t x_bytes; /* of an element of what round makes */
     void (*round)(const float *x, size_t n, void *to);
-    void (*pack)(const struct kernels_piece *p, float *to);
+    enum dtype (*pack)(const struct kernels_piece *p, void *to);
     void (*product)(const struct kernels_piece *p); /* x as round made it */
 };
 
@@ -66,9 +66,10 @@ struct kernels_level {
 
     /* w [n, k] */
     void (*product)(const struct kernels_piece *p);
-    /* w [n, k], four rows at a time, as fp32: a vector of the first row, one of the second, the
-     * third, the fourth, the next of the first. So they are read from one end to the other. */
-    void (*pack)(const struct kernels_piece *p, float *to);
+    /* w [n, k], four rows at a time: a vector of the first row, one of the second, the third, the
+     * fourth, the next of the first. So they are read from one end to the other. Returns the type
+     * that they now have: fp32, or what it was where widening them in registers is cheap. */
+    enum dtype (*pack)(const struct kernels_piece *p, void *to);
     struct kernels_rounded rounded;      /* whatever w is: rounded x, still as fp32 */
     struct kernels_rounded rounded_bf16; /* w is BF16; block 0: the level has nothing better */
     /* w [k, n] */

@@ -17,9 +17,9 @@
 /* What a product is made with: on x as it is, or rounded. */
 struct method {
     size_t block; /* of k */
-    size_t x_bytes, w_bytes;
+    size_t x_bytes;
     void (*round)(const float *x, size_t n, void *to); /* NULL: x is used where it is */
-    void (*pack)(const struct kernels_piece *p, float *to);
+    enum dtype (*pack)(const struct kernels_piece *p, void *to);
     void (*product)(const struct kernels_piece *p);
 };
 
@@ -55,9 +55,8 @@ static struct method method_of(const struct kernels_level *level, enum dtype dty
     const struct kernels_rounded *r =
         dtype == DTYPE_BF16 && level->rounded_bf16.block ? &level->rounded_bf16 : &level->rounded;
     return rounded
-               ? (struct method){r->block, r->x_bytes, r->w_bytes, r->round, r->pack, r->product}
-               : (struct method){KERNELS_BLOCK, sizeof(float), sizeof(float),
-                                 NULL,          level->pack,   level->product};
+               ? (struct method){r->block, r->x_bytes, r->round, r->pack, r->product}
+               : (struct method){KERNELS_BLOCK, sizeof(float), NULL, level->pack, level->product};
 }
 
 /* All of k, four rows of w at a time, so that w is read from its first byte to its last. While four
@@ -94,12 +93,11 @@ static bool in_place(const struct multiplication *m)
 static void block_of_k(const struct multiplication *m, struct kernels_piece p, size_t k,
                        unsigned char *scratch)
 {
-    m->method.pack(&p, (float *)(void *)scratch);
+    p.dtype = m->method.pack(&p, scratch);
     p.x = (const unsigned char *)m->made + k * m->method.x_bytes;
     p.w = scratch;
     p.packed = true;
-    p.dtype = DTYPE_F32;
-    p.ldw = kernels_packed(p.k) * m->method.w_bytes;
+    p.ldw = kernels_packed(p.k) * dtype_size(p.dtype);
     m->method.product(&p);
 }
 

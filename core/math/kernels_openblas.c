@@ -41,12 +41,13 @@ static void columns(const struct kernels_piece *p)
 }
 
 /* Rows one after the other. */
-static void pack(const struct kernels_piece *p, float *to)
+static enum dtype pack(const struct kernels_piece *p, void *to)
 {
     for (size_t row = 0; row < p->n; row++) {
         base->widen(p->dtype, (const unsigned char *)p->w + row * p->ldw, p->k,
-                    to + row * kernels_packed(p->k));
+                    (float *)to + row * kernels_packed(p->k));
     }
+    return DTYPE_F32;
 }
 
 static void load(void)

@@ -231,7 +231,6 @@ TARGET static double logsumexp(const float *x, size_t n)
     .columns = columns, .widen = widen,                                                   \
     .rounded = {.block = KERNELS_BLOCK,                                                   \
                 .x_bytes = sizeof(float),                                                 \
-                .w_bytes = sizeof(float),                                                 \
                 .round = to_bf16,                                                         \
                 .pack = pack,                                                             \
                 .product = product},                                                      \

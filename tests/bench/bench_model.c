@@ -272,7 +272,7 @@ int main(int argc, char **argv)
         const char *flag = argv[first], *value = argv[first + 1];
         saes = strcmp(flag, "--saes") == 0 ? value : saes;
         source = strcmp(flag, "--source") == 0 ? value : source;
-        o.threads = strcmp(flag, "--threads") == 0 ? atoi(value) : o.threads;
+        o.threads = strcmp(flag, "--threads") == 0 ? (int)strtol(value, NULL, 10) : o.threads;
         bool bf16 = strcmp(flag, "--precision") == 0 && strcmp(value, "bf16") == 0;
         o.precision = bf16 ? PRECISION_BF16 : o.precision;
         turns = strcmp(flag, "--turns") == 0 ? strtoul(value, NULL, 10) : turns;

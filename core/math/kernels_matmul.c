@@ -9,7 +9,7 @@
 
 /* Weight rows that are packed together, fewer where that leaves a thread without work, and bytes of
  * weights that are streamed as one part. */
-#define BLOCK_ROWS 128
+#define BLOCK_ROWS 96
 #define STREAM_BYTES ((size_t)512 << 10)
 #define TILE_ROWS ((size_t)4) /* of weights that every level multiplies together */
 #define IN_PLACE_TILES 4      /* of rows of x: with more of them packing pays */

@@ -181,7 +181,7 @@ static void what_is_not_there_is_404(void)
     } cases[] = {
         {"/api/feature/gemma-2-2b/" API_SOURCE "/5", "gemma-2-2b", 404},
         {"/api/feature/" API_MODEL "/9-gemmascope-res-2k/5", "9-gemmascope-res-2k", 404},
-        {"/api/feature/" API_MODEL "/2/5", "source", 404},
+        {"/api/feature/" API_MODEL "/5/5", "source", 404},
         {FEATURE "/2048", "2047", 404},
         {FEATURE "/-1", "index", 400},
         {FEATURE "/five", "five", 400},

@@ -461,7 +461,7 @@ static void calls_a_damaged_page_damaged(void)
         "UPDATE example SET along = x'' WHERE part = 3",
         "UPDATE example SET along = x'01140000803F' WHERE part = 5", /* position 20 of 20 */
         "UPDATE example SET position = 20 WHERE part = 0",
-        "UPDATE example SET part = 6 WHERE part = 5",
+        "UPDATE example SET part = 7 WHERE part = 5",
     };
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
         static struct board b;

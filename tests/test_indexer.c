@@ -286,6 +286,8 @@ static void meets_the_oracle_through_the_database(void)
 #define DEMO_CORPUS "demo/corpus/demo-corpus.jsonl"
 
 static const char *const both[] = {RES, ATT};
+static const char *const kinds[] = {RES, ATT, "3-mlp_out"}; /* SAEs, neurons */
+enum { KINDS = 3 };
 
 static struct corpus_options demo_options(int64_t tokens)
 {
@@ -299,7 +301,7 @@ static int read_demo(struct indexer *ix, int64_t tokens, struct status *st)
     return indexer_read(ix, &options, "demo", &figures, st);
 }
 
-/* The dump of RES and ATT over the demo's first tokens, indexed in one go. */
+/* The dump of all kinds over the demo's first tokens, indexed in one go. */
 static bool dump_unbroken(struct dump *d, int64_t tokens, size_t batch, int threads)
 {
     struct bench b;
@@ -307,11 +309,13 @@ static bool dump_unbroken(struct dump *d, int64_t tokens, size_t batch, int thre
     if (!bench_open(&b, "demo", threads)) {
         return false;
     }
-    struct indexer ix = indexer_of(&b, both, 2);
+    struct indexer ix = indexer_of(&b, kinds, KINDS);
     ix.batch_tokens = batch;
     bool ok = !read_demo(&ix, tokens, &st) && !indexer_dashboards(&ix, &st);
     CHECK_STRING(st.message, "");
-    ok = ok && dump_source(&b, RES, d) && dump_source(&b, ATT, d);
+    for (size_t i = 0; i < KINDS; i++) {
+        ok = ok && dump_source(&b, kinds[i], d);
+    }
     bench_close(&b);
     return ok;
 }
@@ -342,7 +346,7 @@ static void goes_on_where_it_was_stopped(void)
         if (!bench_open(&b, "demo", 1)) {
             return;
         }
-        struct indexer ix = indexer_of(&b, both, 2);
+        struct indexer ix = indexer_of(&b, kinds, KINDS);
         ix.batch_tokens = 256;
         b.stop_at = stops[i];
         CHECK(read_demo(&ix, 3000, &st) == STATUS_CANCELLED);
@@ -363,7 +367,10 @@ static void goes_on_where_it_was_stopped(void)
         REQUIRE_OK(read_demo(&ix, 3000, &st), st);
         CHECK(engine_tokens_computed(b.engine) == 47 * 64); /* nothing twice */
         REQUIRE_OK(indexer_dashboards(&ix, &st), st);
-        CHECK(dump_source(&b, RES, &d) && dump_source(&b, ATT, &d) && is_same(&unbroken, &d));
+        for (size_t k = 0; k < KINDS; k++) {
+            CHECK(dump_source(&b, kinds[k], &d));
+        }
+        CHECK(is_same(&unbroken, &d));
         dump_free(&d);
         bench_close(&b);
     }

@@ -78,7 +78,7 @@ struct neurons_interval {
     uint32_t n;
     struct neuron_example samples[DASHBOARD_SAMPLES];
 };
-void neurons_interval(const struct neuron *neuron, int k, struct neurons_interval *interval);
+void neurons_interval(const struct neuron *neuron, int k, struct neurons_interval *out);
 
 /* The bins as a histogram. */
 void neurons_histogram(const struct neuron *neuron, struct histogram *h);

@@ -18,7 +18,8 @@ struct row {
     cJSON *line;                         /* imported, else NULL */
     const int32_t *uncounted;            /* [n_uncounted] ids whose values do not count */
     size_t n_uncounted;
-    size_t first;   /* 1 where the text begins with <bos> */
+    size_t first;   /* 1 where the text begins with <bos>; of neurons, what is known of it ... */
+    size_t end;     /* ... up to here, else the text's */
     float max, min; /* of the values that are shown */
     size_t argmax;  /* among them */
     double key;     /* what rows are sorted by */
@@ -27,7 +28,7 @@ struct row {
 
 static size_t length(const struct row *r)
 {
-    return r->example->n_tokens - r->first;
+    return r->end - r->first;
 }
 
 /* 0 at the tokens that no statistic counts, as in SAEDashboard. */
@@ -196,6 +197,17 @@ static int by_key(const void *a, const void *b)
     return left->place < right->place ? -1 : 1;
 }
 
+static bool is_of_neurons(const struct row *r)
+{
+    return r->subject->source && r->subject->source->is_neurons && !r->line;
+}
+
+/* Bins alone do not tell the ends of signed values apart. */
+static const char *group_name(int part)
+{
+    return part == 0 ? "top" : part == DASHBOARD_LOWEST ? "lowest" : "interval";
+}
+
 static void write_rows(struct emitter *w, struct row *rows, size_t n, size_t limit)
 {
     if (n) {
@@ -207,6 +219,10 @@ static void write_rows(struct emitter *w, struct row *rows, size_t n, size_t lim
         record_write(w, columns, sizeof columns / sizeof *columns, &rows[i], rows[i].line);
         emit_key(w, "origin");
         emit_string(w, rows[i].line ? "imported" : "here");
+        if (is_of_neurons(&rows[i])) {
+            emit_key(w, "group");
+            emit_string(w, group_name(rows[i].example->part));
+        }
         emit_end_object(w);
     }
     emit_end_array(w);
@@ -217,6 +233,15 @@ static void measure(struct row *r)
 {
     const struct store_example *e = r->example;
     r->first = e->n_tokens > 0 && e->ids[0] == engine_bos(r->app->engine);
+    r->end = e->n_tokens;
+    if (is_of_neurons(r)) { /* values that are not known stand as 0 at both ends */
+        while (r->first < (size_t)e->position && e->along[r->first] == 0) {
+            r->first++;
+        }
+        while (r->end > (size_t)e->position + 1 && e->along[r->end - 1] == 0) {
+            r->end--;
+        }
+    }
     for (size_t i = 0; i < length(r); i++) {
         float value = value_at(r, i);
         if (i == 0 || value > r->max) {
@@ -225,7 +250,7 @@ static void measure(struct row *r)
         }
         r->min = i == 0 || value < r->min ? value : r->min;
     }
-    r->key = (double)r->max;
+    r->key = is_of_neurons(r) ? (double)e->value : (double)r->max;
 }
 
 void example_write(struct emitter *w, const struct app *app, const struct subject *s, int64_t index,
@@ -250,6 +275,18 @@ void example_write(struct emitter *w, const struct app *app, const struct subjec
     }
     write_rows(w, rows, page->n_examples, limit);
     memory_free(rows);
+}
+
+void example_write_minimum(struct emitter *w, const struct store_feature_page *page)
+{
+    emit_key(w, "minActApprox");
+    for (size_t i = 0; i < page->n_examples; i++) {
+        if (page->examples[i].part == DASHBOARD_LOWEST) { /* they rise */
+            emit_rounded(w, (double)page->examples[i].value, 5);
+            return;
+        }
+    }
+    emit_null(w);
 }
 
 struct lines {

@@ -14,4 +14,7 @@ void example_write(struct emitter *w, const struct app *app, const struct subjec
 int example_write_imported(struct emitter *w, const struct app *app, const struct subject *s,
                            int64_t index, size_t limit, size_t *n, struct status *st);
 
+/* The member `minActApprox` of a neuron: its lowest value, null where no examples were read. */
+void example_write_minimum(struct emitter *w, const struct store_feature_page *page);
+
 #endif

@@ -371,6 +371,9 @@ static void write_extras(struct emitter *w, const struct neuron *neuron)
     } else {
         emit_null(w);
     }
+    if (s->source && s->source->is_neurons) {
+        example_write_minimum(w, &neuron->page);
+    }
     emit_key(w, "label");
     emit_string(w, f && f->label ? f->label : "");
 }

@@ -6,7 +6,8 @@
 
 #define DASHBOARD_BINS 50
 #define DASHBOARD_LOGITS 10
-#define DASHBOARD_PARTS 6 /* top, and five intervals */
+#define DASHBOARD_PARTS 7 /* top, five intervals, and of neurons the lowest */
+#define DASHBOARD_LOWEST 6
 
 /* A histogram of equal bins between low and high, the last one closed; n_bins 0: none. */
 struct store_histogram {
@@ -29,7 +30,7 @@ struct store_feature {
 };
 
 struct store_example {
-    int part; /* 0 top; 1..5 intervals from the highest down */
+    int part; /* 0 top; 1..5 intervals from the highest down; 6 the lowest of a neuron */
     int place;
     int64_t text, corpus, document;
     int32_t position;

@@ -1,8 +1,11 @@
-/* What builder.c (counting) and builder_records.c (results) share. */
+/* What builder.c (counting), builder_records.c (results), builder_meaning.c (logits, labels) and
+ * neuron_builder.c share. */
 #ifndef DM_WORK_BUILDER_PRIVATE_H
 #define DM_WORK_BUILDER_PRIVATE_H
 
+#include "core/base/text.h"
 #include "core/dashboard/dashboard.h"
+#include "server/store/dashboards.h"
 #include "server/work/builder.h"
 #include "server/work/spool.h"
 
@@ -49,6 +52,19 @@ int builder_check(const struct build *w, struct status *st);
 
 /* By text, then feature: the order of wants. */
 int builder_compare_wants(const void *a, const void *b);
+
+/* builder_meaning.c: of an SAE's features and of neurons alike. The logits of the features first ..
+ * first+n-1 into the logits' part of kept [n]: those in the database, else computed and then kept,
+ * so that a run that ends on the way has not done them in vain. *known as engine_feature_logits. */
+int builder_logits(const struct builder *b, const struct sae_source *source, int64_t row,
+                   size_t first, size_t n, struct store_feature *kept, bool *known,
+                   struct status *st);
+struct store_histogram builder_histogram(const struct histogram *h);
+
+/* Puts the label in place of what *label has. logits: a feature of which that part counts; NULL:
+ * none. */
+int builder_label(const struct builder *b, const int32_t *fired, size_t n_fired,
+                  const struct store_feature *logits, struct text *label, struct status *st);
 
 /* The results of the chunk of n features from `first` on, into the spool. */
 int builder_write_records(struct build *w, size_t first, size_t n, struct status *st);

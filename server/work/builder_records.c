@@ -1,6 +1,5 @@
 /* What was found out about features: kept in a temporary file, then put into the database. */
 #include "core/base/memory.h"
-#include "core/dashboard/label.h"
 #include "server/store/corpora.h"
 #include "server/store/dashboards.h"
 #include "server/work/builder_private.h"
@@ -20,14 +19,6 @@ struct feature_record {
 };
 
 /* --- records ---------------------------------------------------------------------------------- */
-
-static struct store_histogram histogram(const struct histogram *h)
-{
-    struct store_histogram s = {.n_bins = h->n_bins, .low = h->low, .high = h->high};
-    _Static_assert(sizeof s.count == sizeof h->count, "both have 50 bins");
-    memcpy(s.count, h->count, sizeof s.count);
-    return s;
-}
 
 static struct example_record example_record(const struct build *w, uint32_t feature, int part,
                                             size_t place, const struct dashboard_example *e)
@@ -72,23 +63,6 @@ static size_t example_records(const struct build *w, uint32_t feature,
     return n;
 }
 
-static void token_text(void *user, int32_t id, struct text *out)
-{
-    engine_token_text(user, id, out);
-}
-
-static void copy_logits(struct store_feature *to, uint32_t index, const struct engine_logits *from)
-{
-    _Static_assert(sizeof from->top_ids == sizeof to->positive_ids, "both have 10");
-    to->index = index;
-    to->has_logits = true;
-    memcpy(to->positive_ids, from->top_ids, sizeof from->top_ids);
-    memcpy(to->negative_ids, from->bottom_ids, sizeof from->bottom_ids);
-    memcpy(to->positive, from->top, sizeof from->top);
-    memcpy(to->negative, from->bottom, sizeof from->bottom);
-    to->logits = histogram(&from->histogram);
-}
-
 /* logits: a feature of which only that part counts; NULL: none. */
 static int write_record(struct build *w, uint32_t index, const struct store_feature *logits,
                         size_t i, struct text *label, struct status *st)
@@ -99,17 +73,14 @@ static int write_record(struct build *w, uint32_t index, const struct store_feat
     r.feature.index = index;
     r.feature.count = f->count;
     r.feature.maximum = f->maximum;
-    r.feature.activations = histogram(&f->histogram);
+    r.feature.activations = builder_histogram(&f->histogram);
     r.feature.label = NULL;
     int32_t fired[DASHBOARD_TOP];
     for (size_t t = 0; t < f->n_top; t++) {
         fired[t] = f->top[t].token;
     }
-    text_clear(label);
-    label_write(label, fired, f->n_top, logits ? logits->positive_ids : NULL,
-                logits ? DASHBOARD_LOGITS : 0, token_text, w->b->engine);
-    if (label->failed) {
-        return status_no_memory(st, 256);
+    if (builder_label(w->b, fired, f->n_top, logits, label, st)) {
+        return (int)st->code;
     }
     r.label = label->length;
     r.n_examples = example_records(w, index, f, examples);
@@ -122,35 +93,15 @@ static int write_record(struct build *w, uint32_t index, const struct store_feat
                 : spool_append(w->records, examples, r.n_examples * sizeof *examples, &at, st);
 }
 
-/* Which logits there are of the block: kept ones, else computed and then kept, each block by
- * itself, so that a run that ends on the way has not done them in vain. */
-static int block_logits(struct build *w, size_t first, size_t n, struct store_feature *kept,
-                        struct engine_logits *computed, bool *known, struct status *st)
-{
-    int code = store_read_logits(w->b->store, w->row, (uint32_t)first, n, kept, known, st);
-    if (code || *known) {
-        return code;
-    }
-    code = engine_feature_logits(w->b->engine, w->source->name, first, n, computed, known,
-                                 w->b->abandon, st);
-    for (size_t i = 0; i < n && *known; i++) {
-        copy_logits(&kept[i], (uint32_t)(first + i), &computed[i]);
-    }
-    return code || !*known ? code : store_write_logits(w->b->store, w->row, kept, n, st);
-}
-
 int builder_write_records(struct build *w, size_t first, size_t n, struct status *st)
 {
-    struct engine_logits *computed = memory_zalloc(ENGINE_LOGITS_STEP, sizeof *computed);
     struct store_feature *logits = memory_zalloc(ENGINE_LOGITS_STEP, sizeof *logits);
     struct text label = {0};
-    int code = computed && logits
-                   ? STATUS_OK
-                   : status_no_memory(st, ENGINE_LOGITS_STEP * (sizeof *computed + sizeof *logits));
+    int code = logits ? STATUS_OK : status_no_memory(st, ENGINE_LOGITS_STEP * sizeof *logits);
     for (size_t at = 0; at < n && !code; at += ENGINE_LOGITS_STEP) {
         size_t block = n - at < ENGINE_LOGITS_STEP ? n - at : ENGINE_LOGITS_STEP;
         bool known = false;
-        code = block_logits(w, first + at, block, logits, computed, &known, st);
+        code = builder_logits(w->b, w->source, w->row, first + at, block, logits, &known, st);
         for (size_t i = 0; i < block && !code; i++) {
             code = write_record(w, (uint32_t)(first + at + i), known ? &logits[i] : NULL, at + i,
                                 &label, st);
@@ -161,7 +112,6 @@ int builder_write_records(struct build *w, size_t first, size_t n, struct status
     }
     text_free(&label);
     memory_free(logits);
-    memory_free(computed);
     return code;
 }
 

@@ -3,6 +3,7 @@
 #include "core/base/memory.h"
 #include "server/store/documents.h"
 #include "server/work/index_turn.h"
+#include "server/work/neuron_index.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct run {
     int64_t corpus;
     int64_t *rows;  /* [n_names] of the sources */
     int64_t *marks; /* [n_names] documents that were behind each source when the run began */
+    struct neuron_index **neurons; /* [n_names] NULL: an SAE */
     struct batch batches[IN_FLIGHT];
     size_t sent, finished; /* batches so far; batch i is batches[i % IN_FLIGHT] */
     pthread_mutex_t lock;
@@ -127,6 +129,10 @@ static int missing_reads(struct run *r, const struct batch *b, const struct stor
         struct sparse rows = {0};
         bool found;
         if (!wants(r, s, b)) {
+            continue;
+        }
+        if (r->neurons[s]) {
+            reads[(*n)++] = neuron_index_read(r->neurons[s]);
             continue;
         }
         int code = store_read_activations(ix->store, sources_model(ix->sources), r->rows[s], d->ids,
@@ -245,13 +251,18 @@ static int write_batch(struct run *r, const struct batch *b, struct status *st)
         return status_no_memory(st, r->ix->n_names * sizeof *rows);
     }
     for (size_t s = 0; s < r->ix->n_names; s++) {
-        if (wants(r, s, b)) {
+        if (wants(r, s, b) && !r->neurons[s]) {
             rows[n++] = r->rows[s];
         }
     }
     int code = store_write_documents(r->ix->store, sources_model(r->ix->sources), r->corpus,
                                      b->first, b->documents, b->n, rows, n, b->counted, st);
     memory_free(rows);
+    for (size_t s = 0; s < r->ix->n_names && !code; s++) {
+        if (r->neurons[s] && wants(r, s, b)) {
+            code = neuron_index_add(r->neurons[s], b->first, b->documents, b->n, b->job, st);
+        }
+    }
     return code;
 }
 
@@ -356,12 +367,13 @@ static int read_marks(struct run *r, struct status *st)
     for (size_t s = 0; s < ix->n_names; s++) {
         int64_t tokens;
         int code = sources_row(ix->sources, ix->names[s], &r->rows[s], st);
-        if (!code && !sources_keeps(ix->sources, ix->names[s])) {
-            code = status_set(st, STATUS_UNSUPPORTED, "%s: only SAEs can be indexed, not neurons",
-                              ix->names[s]);
-        }
         code = code ? code
                     : store_indexed(ix->store, r->rows[s], r->corpus, &r->marks[s], &tokens, st);
+        if (!code && !sources_keeps(ix->sources, ix->names[s])) {
+            code = neuron_index_open(&r->neurons[s], ix->engine, ix->store,
+                                     catalogue_find(engine_catalogue(ix->engine), ix->names[s]),
+                                     r->rows[s], r->corpus, st);
+        }
         if (code) {
             return code;
         }
@@ -384,7 +396,8 @@ static int open_run(struct run *r, const struct corpus_options *options, const c
     }
     r->rows = memory_alloc(ix->n_names, sizeof *r->rows);
     r->marks = memory_alloc(ix->n_names, sizeof *r->marks);
-    if (!r->rows || !r->marks) {
+    r->neurons = memory_zalloc(ix->n_names, sizeof(struct neuron_index *));
+    if (!r->rows || !r->marks || !r->neurons) {
         return status_no_memory(st, ix->n_names * sizeof *r->marks);
     }
     return read_marks(r, st);
@@ -401,6 +414,7 @@ static int run_turn(struct run *r, struct corpus *corpus, const struct corpus_op
     r->started = now();
     code = open_run(r, options, name, st);
     code = code ? code : read_contexts(r, corpus, st);
+    code = neuron_index_end(r->neurons, r->ix->n_names, code, st);
     index_turn_end(turn);
     return code;
 }

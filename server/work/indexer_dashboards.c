@@ -2,6 +2,7 @@
 #include "server/work/builder.h"
 #include "server/work/index_turn.h"
 #include "server/work/indexer.h"
+#include "server/work/neuron_builder.h"
 
 static void report_features(void *user, const char *source, size_t features, size_t of)
 {
@@ -35,7 +36,9 @@ int indexer_dashboards(const struct indexer *ix, struct status *st)
         return code;
     }
     for (size_t s = 0; s < ix->n_names && !code; s++) {
-        code = builder_run(&builder, ix->names[s], st);
+        code = sources_keeps(ix->sources, ix->names[s])
+                   ? builder_run(&builder, ix->names[s], st)
+                   : neuron_builder_run(&builder, ix->names[s], st);
     }
     index_turn_end(turn);
     return code;

@@ -231,6 +231,7 @@ static void narrows_by_model_and_sources_and_pages(void)
     fixture_close(&f);
 }
 
+/* Among twenty labels that say something else, so that it is rare. */
 static int put_label(struct fixture *f, int64_t source, uint32_t index, const char *label)
 {
     static uint32_t counts[D_SAE];
@@ -242,9 +243,14 @@ static int put_label(struct fixture *f, int64_t source, uint32_t index, const ch
     if (store_dashboard_begin(f->store, source, &d, &w, &f->st) != 0) {
         return (int)f->st.code;
     }
-    if (store_dashboard_put(w, &feature, NULL, 0, &f->st) != 0) {
+    int code = store_dashboard_put(w, &feature, NULL, 0, &f->st);
+    for (uint32_t i = 0; i < 20 && code == 0; i++) {
+        feature = (struct store_feature){.index = 100 + i, .label = "something else"};
+        code = store_dashboard_put(w, &feature, NULL, 0, &f->st);
+    }
+    if (code != 0) {
         store_dashboard_abandon(w);
-        return (int)f->st.code;
+        return code;
     }
     return store_dashboard_end(w, &f->st);
 }
@@ -258,7 +264,8 @@ static void finds_labels_too_of_the_newest_dashboard_of_a_name(void)
                                         .model = "gemma-2-2b",
                                         .source = "20-gemmascope-res-16k",
                                         .index = 1,
-                                        .description = "kennel"};
+                                        .description = "kennels"};
+    /* The word is rarer among the labels, and still they come behind. */
     REQUIRE_OK(store_put_explanations(f.store, &e, 1, &f.st), f.st);
     REQUIRE_OK(put_label(&f, f.source, 16383, "kennel"), f.st);
     check_search(&f, "kenn", "x/1 kennel/16383");

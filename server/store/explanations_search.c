@@ -68,8 +68,9 @@ static bool build_list(char **list, const char *const *names, size_t n)
 
 /* --- matches ---------------------------------------------------------------------------------- */
 
-/* Of the sources of one name only the newest dashboard's labels count: max() picks the row that the
- * other columns come from. */
+/* What people and models wrote comes before automatic labels: bm25 of two tables does not compare,
+ * and labels, being short, would come first. Of the sources of one name only the newest dashboard's
+ * labels count: max() picks the row that the other columns come from. */
 static const char sql_match[] =
     "WITH latest AS (SELECT max(s.id), d.build, s.name AS source, m.name AS model FROM source s"
     " JOIN model m ON m.id = s.model JOIN dashboard d ON d.source = s.id GROUP BY m.name, s.name),"
@@ -87,7 +88,7 @@ static const char sql_match[] =
     " JOIN latest ON latest.build = l.rowid >> 32"
     " WHERE (:model IS NULL OR latest.model = :model)"
     " AND (:sources IS NULL OR latest.source IN (SELECT value FROM json_each(:sources)))"
-    " ORDER BY score, is_label, row";
+    " ORDER BY is_label, score, row";
 
 static const char sql_explanation[] =
     "SELECT model, source, number, description, explainer, type_name, id FROM explanation"
@@ -114,6 +115,7 @@ static int show(struct connection *c, bool is_label, int64_t at, double rank,
         t[i] = i == 2 ? NULL : (const char *)sqlite3_column_text(s, i);
     }
     double better = rank < 0 ? -rank : 0;
+    double score = better / (1 + better);
     const struct store_match m = {.model = t[0],
                                   .source = t[1],
                                   .index = sqlite3_column_int64(s, 2),
@@ -122,7 +124,7 @@ static int show(struct connection *c, bool is_label, int64_t at, double rank,
                                   .type_name = t[5],
                                   .id = t[6],
                                   .is_label = is_label,
-                                  .score = better / (1 + better)};
+                                  .score = is_label ? score / 2 : (1 + score) / 2};
     int code = visit(user, &m);
     (void)sqlite3_reset(s);
     return code;

@@ -16,6 +16,7 @@
 #include "core/gemma/sampler.h"
 #include "core/lens/dark.h"
 #include "core/lens/edit.h"
+#include "core/lens/evaluation.h"
 #include "core/lens/readout.h"
 #include "core/math/precision.h"
 #include "core/sae/catalogue.h"
@@ -168,6 +169,15 @@ int engine_trace(struct session *session, struct engine_prompt *prompts, size_t 
  * STATUS_NOT_FOUND for an unknown source. Ends with dark_free. */
 int engine_dark_matter(struct session *session, struct dark *dark, const char *const *sources,
                        const atomic_bool *cancel, struct status *st);
+
+/* Counts what dark has (filled by engine_dark_matter) under its source number `source`. */
+int engine_evaluation_add(struct session *session, struct evaluation *evaluation,
+                          const struct dark *dark, size_t source, const int64_t *number,
+                          const int64_t *line, struct status *st);
+
+/* linear_fit of an evaluation, which takes some seconds for wide sources. */
+int engine_evaluation_linear(struct engine *engine, const struct evaluation *evaluation, double *r2,
+                             double *r2_norm, struct status *st);
 
 /* Tokens that went through the model since the engine was opened (for /metrics). */
 uint64_t engine_tokens_computed(const struct engine *engine);

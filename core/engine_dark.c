@@ -35,3 +35,16 @@ int engine_dark_matter(struct session *session, struct dark *dark, const char *c
     }
     return code;
 }
+
+int engine_evaluation_add(struct session *session, struct evaluation *evaluation,
+                          const struct dark *dark, size_t source, const int64_t *number,
+                          const int64_t *line, struct status *st)
+{
+    return evaluation_add(evaluation, dark, source, number, line, session->engine->threads, st);
+}
+
+int engine_evaluation_linear(struct engine *e, const struct evaluation *evaluation, double *r2,
+                             double *r2_norm, struct status *st)
+{
+    return linear_fit(&evaluation->linear, e->threads, r2, r2_norm, st);
+}

@@ -116,6 +116,8 @@ static const struct route routes[] = {
      NULL},
     {"GET", "/api/source/{model}/{source}/summary", api_source_summary,
      "Counts and maxima of all its features, as bytes", NULL},
+    {"GET", "/api/source/{model}/{source}/evaluation", api_source_evaluation,
+     "What the source leaves unexplained of the corpora it was evaluated on", NULL},
     {"POST", "/api/source/features", api_source_features,
      "A page of a source's features, sorted and filtered",
      "{" MODEL "," SOURCE ",\"sort\":\"max\",\"order\":\"desc\",\"limit\":5}"},

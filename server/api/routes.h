@@ -31,14 +31,15 @@ enum http_next api_explanation_new(struct exchange *x);          /* POST /api/ex
 enum http_next api_explanation_edit(struct exchange *x);         /* .../edit */
 enum http_next api_explanation_delete(struct exchange *x);       /* .../delete */
 
-enum http_next api_cossim(struct exchange *x);          /* POST /api/cossim */
-enum http_next api_tokenize(struct exchange *x);        /* POST /api/tokenize */
-enum http_next api_vector_get(struct exchange *x);      /* POST /api/vector/get */
-enum http_next api_model_list(struct exchange *x);      /* POST /api/model/list */
-enum http_next api_source_set(struct exchange *x);      /* GET /api/source-set/{model}/{name} */
-enum http_next api_source(struct exchange *x);          /* GET /api/source/{model}/{source} */
-enum http_next api_source_summary(struct exchange *x);  /* GET .../summary */
-enum http_next api_source_features(struct exchange *x); /* POST /api/source/features */
+enum http_next api_cossim(struct exchange *x);            /* POST /api/cossim */
+enum http_next api_tokenize(struct exchange *x);          /* POST /api/tokenize */
+enum http_next api_vector_get(struct exchange *x);        /* POST /api/vector/get */
+enum http_next api_model_list(struct exchange *x);        /* POST /api/model/list */
+enum http_next api_source_set(struct exchange *x);        /* GET /api/source-set/{model}/{name} */
+enum http_next api_source(struct exchange *x);            /* GET /api/source/{model}/{source} */
+enum http_next api_source_summary(struct exchange *x);    /* GET .../summary */
+enum http_next api_source_evaluation(struct exchange *x); /* GET .../evaluation */
+enum http_next api_source_features(struct exchange *x);   /* POST /api/source/features */
 
 enum http_next api_steer(struct exchange *x);      /* POST /api/steer */
 enum http_next api_steer_chat(struct exchange *x); /* POST /api/steer-chat */

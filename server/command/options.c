@@ -20,7 +20,8 @@ enum command {
     IMPORT = 16,
     EXPORT = 32,
     VERIFY = 64,
-    PACK = 128
+    PACK = 128,
+    EVALUATE = 256
 };
 
 static const struct {
@@ -30,6 +31,7 @@ static const struct {
 } commands[] = {
     {"serve", SERVE, "answer over HTTP and serve the site"},
     {"index", INDEX, "run SAEs over a corpus and keep a dashboard of every feature"},
+    {"evaluate", EVALUATE, "measure what SAEs leave unexplained of a corpus"},
     {"tokenize", TOKENIZE,
      "JSON lines {\"text\": ...} in, {\"ids\": [...], \"tokens\": [...]} out"},
     {"import", IMPORT, "read Neuronpedia's export files: FILE, FOLDER or - (stdin) ..."},
@@ -49,14 +51,15 @@ static const struct flag {
     long long low, high;
 } flags[] = {
     {"--model", "FOLDER", "a Hugging Face model folder or hub cache (the bundled demo)",
-     SERVE | TOKENIZE | INDEX | EXPORT | VERIFY | PACK, TEXT, offsetof(struct options, model), 0,
-     0},
+     SERVE | TOKENIZE | INDEX | EVALUATE | EXPORT | VERIFY | PACK, TEXT,
+     offsetof(struct options, model), 0, 0},
     {"--model-id", "ID", "the model's name in addresses (from the folder)",
-     SERVE | TOKENIZE | INDEX | EXPORT | VERIFY, TEXT, offsetof(struct options, model_id), 0, 0},
+     SERVE | TOKENIZE | INDEX | EVALUATE | EXPORT | VERIFY, TEXT,
+     offsetof(struct options, model_id), 0, 0},
     {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)",
-     SERVE | INDEX | VERIFY, LIST, offsetof(struct options, saes), 0, 0},
+     SERVE | INDEX | EVALUATE | VERIFY, LIST, offsetof(struct options, saes), 0, 0},
     {"--db", "FILE", "the database (darkmatter.db in the current folder)",
-     SERVE | INDEX | IMPORT | EXPORT, TEXT, offsetof(struct options, db), 0, 0},
+     SERVE | INDEX | EVALUATE | IMPORT | EXPORT, TEXT, offsetof(struct options, db), 0, 0},
     {"--host", "ADDRESS", "where to listen (127.0.0.1)", SERVE | HEALTH, TEXT,
      offsetof(struct options, host), 0, 0},
     {"--port", "N", "0 takes any free one (5002)", SERVE | HEALTH, NUMBER,
@@ -70,41 +73,41 @@ static const struct flag {
     {"--reply-limit", "BYTES", "largest trace reply (256M)", SERVE, BYTES,
      offsetof(struct options, reply_limit), 1, LLONG_MAX},
     {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)",
-     SERVE | INDEX | VERIFY, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
-    {"--threads", "N", "compute threads (all processors)", SERVE | INDEX | VERIFY, NUMBER,
-     offsetof(struct options, threads), 1, 256},
+     SERVE | INDEX | EVALUATE | VERIFY, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
+    {"--threads", "N", "compute threads (all processors)", SERVE | INDEX | EVALUATE | VERIFY,
+     NUMBER, offsetof(struct options, threads), 1, 256},
     {"--precision", "KIND", "exact, or bf16: rows are rounded before products, faster (exact)",
-     SERVE | INDEX | VERIFY, PRECISION, offsetof(struct options, precision), 0, 0},
+     SERVE | INDEX | EVALUATE | VERIFY, PRECISION, offsetof(struct options, precision), 0, 0},
     {"--embed-scale", "KIND", "auto, f32 or bf16: rounding of sqrt(hidden size) (auto)",
-     SERVE | INDEX | VERIFY, SCALE, offsetof(struct options, embed_scale), 0, 0},
+     SERVE | INDEX | EVALUATE | VERIFY, SCALE, offsetof(struct options, embed_scale), 0, 0},
     {"--no-auto-index", NULL, "do not index the demo's corpus on first start", SERVE, FLAG,
      offsetof(struct options, no_auto_index), 0, 0},
     {"--corpus", "PATH", "JSONL or text file, folder, or - (stdin); may be repeated (the demo's)",
-     INDEX, LIST, offsetof(struct options, corpora), 0, 0},
+     INDEX | EVALUATE, LIST, offsetof(struct options, corpora), 0, 0},
     {"--source", "NAME", "an SAE to run, may be repeated (all); export: the one to write",
-     INDEX | EXPORT, LIST, offsetof(struct options, sources), 0, 0},
-    {"--name", "NAME", "the corpus's name (the file's)", INDEX, TEXT,
+     INDEX | EVALUATE | EXPORT, LIST, offsetof(struct options, sources), 0, 0},
+    {"--name", "NAME", "the corpus's name (the file's)", INDEX | EVALUATE, TEXT,
      offsetof(struct options, name), 0, 0},
-    {"--context", "N", "tokens of a context, <bos> among them (128)", INDEX, NUMBER,
+    {"--context", "N", "tokens of a context, <bos> among them (128)", INDEX | EVALUATE, NUMBER,
      offsetof(struct options, context), 2, 1048576},
-    {"--limit-tokens", "N", "stop after so many tokens of each corpus (all)", INDEX, COUNT,
-     offsetof(struct options, limit_tokens), 1, LLONG_MAX},
-    {"--no-pack", NULL, "cut each document on its own", INDEX, FLAG,
+    {"--limit-tokens", "N", "stop after so many tokens of each corpus (all)", INDEX | EVALUATE,
+     COUNT, offsetof(struct options, limit_tokens), 1, LLONG_MAX},
+    {"--no-pack", NULL, "cut each document on its own", INDEX | EVALUATE, FLAG,
      offsetof(struct options, no_pack), 0, 0},
-    {"--keep-duplicates", NULL, "index repeated documents again", INDEX, FLAG,
+    {"--keep-duplicates", NULL, "index repeated documents again", INDEX | EVALUATE, FLAG,
      offsetof(struct options, keep_duplicates), 0, 0},
     {"--seed", "N", "of the sampled examples (0)", INDEX, NUMBER, offsetof(struct options, seed), 0,
      INT_MAX},
     {"--no-special", NULL, "leave <bos> out", TOKENIZE, FLAG, offsetof(struct options, no_special),
      0, 0},
     {"--share", "FOLDER", "holds static/, migrations/, golden/ and demo/ (found from the program)",
-     SERVE | TOKENIZE | INDEX | IMPORT | EXPORT | VERIFY | PACK, TEXT,
+     SERVE | TOKENIZE | INDEX | EVALUATE | IMPORT | EXPORT | VERIFY | PACK, TEXT,
      offsetof(struct options, share), 0, 0},
     {"--golden", "FILE",
      "published numbers to hold against; may be repeated (those that come along)", VERIFY, LIST,
      offsetof(struct options, goldens), 0, 0},
-    {"--json", NULL, "the result as one JSON object", VERIFY | PACK, FLAG,
-     offsetof(struct options, json), 0, 0},
+    {"--json", NULL, "the result as JSON: one object; evaluate: a list of reports",
+     VERIFY | PACK | EVALUATE, FLAG, offsetof(struct options, json), 0, 0},
 };
 #define N_FLAGS (sizeof flags / sizeof flags[0])
 
@@ -356,7 +359,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
             code = code ? code : share_use_demo(o, st);
         }
     }
-    if (code == STATUS_OK && bit == INDEX) {
+    if (code == STATUS_OK && (bit & (INDEX | EVALUATE))) {
         code = share_use_demo_corpus(o, st);
     }
     if (code) {

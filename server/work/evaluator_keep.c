@@ -1,0 +1,115 @@
+#include "core/base/memory.h"
+#include "server/store/evaluations.h"
+#include "server/work/evaluation_report.h"
+#include "server/work/evaluator_private.h"
+
+#include <math.h>
+#include <time.h>
+
+double evaluator_now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int take_state(void *user, const struct store_evaluation *row)
+{
+    struct subject *s = user;
+    struct status st = {0};
+    if (row->state && !row->finished &&
+        evaluation_load(s->evaluation, row->state, row->state_bytes, &st) == 0) {
+        s->mark = row->contexts;
+    }
+    return 0;
+}
+
+struct lookup {
+    int64_t token_limit;
+    bool finished;
+};
+
+static int look(void *user, const struct store_evaluation *row)
+{
+    struct lookup *l = user;
+    l->finished = row->finished && row->token_limit == l->token_limit;
+    return 0;
+}
+
+/* Where the source goes on, with sums of its own; one that cannot be read starts anew. */
+int evaluator_open_subject(const struct reading *r, struct subject *s, struct status *st)
+{
+    const struct evaluator *ev = r->ev;
+    struct lookup l = {.token_limit = r->token_limit};
+    size_t vocabulary = engine_config(ev->engine)->vocab_size;
+    int code = sources_row(ev->sources, s->source->name, &s->row, st);
+    code = code ? code : store_evaluation(ev->store, s->row, r->corpus, look, &l, st);
+    if (code || l.finished) {
+        return code;
+    }
+    s->active = true;
+    code = evaluation_create(&s->evaluation, s->source->d_in, s->source->d_out, vocabulary, st);
+    code = code ? code : store_evaluation(ev->store, s->row, r->corpus, take_state, s, st);
+    if (!code && s->mark == 0 && s->evaluation->sums.contexts > 0.0) { /* read by half */
+        evaluation_free(s->evaluation);
+        s->evaluation = NULL;
+        code = evaluation_create(&s->evaluation, s->source->d_in, s->source->d_out, vocabulary, st);
+    }
+    return code;
+}
+
+static int keep_subject(const struct reading *r, const struct subject *s, bool finished,
+                        struct status *st)
+{
+    struct text report = {0}, state = {0};
+    struct evaluation_about about = {.source = s->source->name,
+                                     .corpus = r->name,
+                                     .settings = r->settings,
+                                     .token_limit = r->token_limit,
+                                     .finished = finished,
+                                     .linear_r2 = (double)NAN,
+                                     .linear_norm_r2 = (double)NAN};
+    int code = STATUS_OK;
+    if (finished) {
+        code = engine_evaluation_linear(r->ev->engine, s->evaluation, &about.linear_r2,
+                                        &about.linear_norm_r2, st);
+    } else {
+        evaluation_save(s->evaluation, &state);
+    }
+    evaluation_report(r->ev->engine, s->evaluation, &about, &report);
+    if (!code && (report.failed || state.failed)) {
+        code = status_no_memory(st, report.length + state.length);
+    }
+    const struct store_evaluation row = {.source = s->row,
+                                         .corpus = r->corpus,
+                                         .contexts = s->mark,
+                                         .tokens = (int64_t)s->evaluation->sums.tokens,
+                                         .token_limit = r->token_limit,
+                                         .finished = finished,
+                                         .report = report.data,
+                                         .state = finished ? NULL : state.data,
+                                         .state_bytes = state.length};
+    code = code ? code : store_evaluation_write(r->ev->store, &row, st);
+    text_free(&report);
+    text_free(&state);
+    return code;
+}
+
+int evaluator_keep(struct reading *r, bool finished, struct status *st)
+{
+    int code = STATUS_OK;
+    double began = evaluator_now();
+    for (size_t i = 0; i < r->n && !code; i++) {
+        code = r->subjects[i].active ? keep_subject(r, &r->subjects[i], finished, st) : STATUS_OK;
+    }
+    r->kept_at = evaluator_now();
+    r->kept_for = r->kept_at - began;
+    return code;
+}
+
+bool evaluator_time_to_keep(const struct reading *r)
+{
+    double pause = r->ev->keep_seconds > 0.0 ? r->ev->keep_seconds : 30.0;
+    pause = pause > 20.0 * r->kept_for ? pause : 20.0 * r->kept_for;
+    return evaluator_now() - r->kept_at >= pause;
+}

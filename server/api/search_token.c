@@ -10,189 +10,18 @@
 #include "server/api/explained.h"
 #include "server/api/record.h"
 #include "server/api/routes.h"
-#include "server/api/subject.h"
+#include "server/api/token_hits.h"
 #include "server/v1/features.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LIMIT_DEFAULT 20
 #define LIMIT_MAX 100
-#define NEAREST 1000 /* candidates for promotes, before they are sorted by logit */
-
-struct hit {
-    const struct subject *subject; /* its source */
-    uint32_t index;
-    float value; /* the logit; for fires the maximum */
-    int place;   /* 0 for promotes */
-    char *label; /* owned; NULL if none is known */
-};
-
-struct search {
-    struct subject *subjects; /* [n_subjects] the one that was asked for, or all of the catalogue */
-    size_t n_subjects;
-    bool all;
-    const struct subject *subject; /* the one that is searched */
-    bool promotes;
-    size_t limit;
-    int32_t id;
-    struct text token;  /* what it says */
-    struct text quoted; /* as labels write it */
-    struct hit *hits;
-    size_t n, capacity;
-    struct status st;
-};
-
-static void free_search(struct search *s)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        memory_free(s->hits[i].label);
-    }
-    memory_free(s->hits);
-    text_free(&s->token);
-    text_free(&s->quoted);
-    for (size_t i = 0; i < s->n_subjects; i++) {
-        subject_close(&s->subjects[i]);
-    }
-    memory_free(s->subjects);
-}
-
-/* --- hits ------------------------------------------------------------------------------------ */
-
-static int add(struct search *s, uint32_t index, float value, int place, const char *label)
-{
-    if (s->n == s->capacity) {
-        size_t capacity = s->capacity ? 2 * s->capacity : 64;
-        struct hit *hits = memory_resize(s->hits, capacity, sizeof *hits);
-        if (!hits) {
-            return status_no_memory(&s->st, capacity * sizeof *hits);
-        }
-        s->hits = hits;
-        s->capacity = capacity;
-    }
-    char *copy = label && *label ? memory_string(label) : NULL;
-    s->hits[s->n++] = (struct hit){s->subject, index, value, place, copy};
-    return STATUS_OK;
-}
-
-static int by_rank(const void *a, const void *b)
-{
-    const struct hit *left = a, *right = b;
-    if (left->place != right->place) {
-        return left->place < right->place ? -1 : 1;
-    }
-    if (left->value != right->value) {
-        return left->value > right->value ? -1 : 1;
-    }
-    if (left->subject != right->subject) {
-        return left->subject < right->subject ? -1 : 1; /* in the catalogue's order */
-    }
-    return left->index < right->index ? -1 : 1;
-}
-
-/* The length of the quoted token at `at`, with both quotes; 0 if there is none. */
-static size_t quoted_length(const char *at)
-{
-    if (*at != '"') {
-        return 0;
-    }
-    for (size_t n = 1; at[n]; n++) {
-        if (at[n] == '"') {
-            return n + 1;
-        }
-        n += at[n] == '\\' && at[n + 1];
-    }
-    return 0;
-}
-
-/* Where the token stands among those that a label says the feature fires on, -1 if it does not:
- * "a", "b" -> "c", "d" fires on a and b. */
-static int place_in(const struct search *s, const char *label)
-{
-    for (int place = 0;; place++) {
-        size_t n = quoted_length(label);
-        if (n == 0) {
-            return -1;
-        }
-        if (n == s->quoted.length && memcmp(label, s->quoted.data, n) == 0) {
-            return place;
-        }
-        label += n;
-        if (strncmp(label, ", ", 2) != 0) {
-            return -1;
-        }
-        label += 2;
-    }
-}
-
-static int take_firing(void *user, const struct store_feature *f)
-{
-    struct search *s = user;
-    int place = place_in(s, f->label);
-    return place < 0 ? 0 : add(s, f->index, f->maximum, place, f->label);
-}
-
-static int take_promoting(void *user, const struct store_feature *f)
-{
-    struct search *s = user;
-    for (int i = 0; f->has_logits && i < DASHBOARD_LOGITS; i++) {
-        if (f->positive_ids[i] == s->id) {
-            return add(s, f->index, f->positive[i], 0, f->label);
-        }
-    }
-    return 0;
-}
-
-/* In every source that is indexed. */
-static int find_stored(struct search *s, const struct app *app, struct status *st)
-{
-    int code = STATUS_OK;
-    for (size_t i = 0; i < s->n_subjects && !code; i++) {
-        s->subject = &s->subjects[i];
-        if (s->subject->indexed) {
-            code = store_visit_features(app->store, s->subject->row, 0, s->subject->dashboard.d_sae,
-                                        s->promotes ? take_promoting : take_firing, s, st);
-        }
-        if (s->st.code) {
-            *st = s->st;
-            code = (int)st->code;
-        }
-    }
-    return code;
-}
-
-/* embedding [n]: the token's row as the model reads it, times sqrt(n). */
-static int find_computed(struct search *s, const struct app *app, const float *embedding, size_t n,
-                         struct status *st)
-{
-    uint32_t index[NEAREST];
-    float cosine[NEAREST];
-    size_t found;
-    int code = engine_nearest(app->engine, s->subject->name, embedding, n, NEAREST, index, cosine,
-                              &found, st);
-    double scale = sqrt((double)n);
-    for (size_t i = 0; i < found && !code; i++) {
-        float *row = NULL;
-        size_t n_row = 0;
-        code = engine_decoder_vector(app->engine, s->subject->name, index[i], &row, &n_row, st);
-        double logit = 0;
-        for (size_t j = 0; j < n_row && j < n; j++) {
-            logit += (double)row[j] * (double)embedding[j] / scale;
-        }
-        memory_free(row);
-        if (!code && logit > 0 && add(s, index[i], (float)logit, 0, NULL)) {
-            *st = s->st;
-            code = (int)st->code;
-        }
-    }
-    return code;
-}
 
 /* --- replies --------------------------------------------------------------------------------- */
 
-static int write_hit(struct emitter *w, const struct app *app, const struct search *s,
-                     const struct hit *hit, struct status *st)
+static int write_hit(struct emitter *w, const struct app *app, const struct token_search *s,
+                     const struct token_hit *hit, struct status *st)
 {
     const struct subject *subject = hit->subject;
     char *text = NULL;
@@ -233,7 +62,7 @@ static int write_hit(struct emitter *w, const struct app *app, const struct sear
     return code;
 }
 
-static size_t count_indexed(const struct search *s)
+static size_t count_indexed(const struct token_search *s)
 {
     size_t n = 0;
     for (size_t i = 0; i < s->n_subjects; i++) {
@@ -242,14 +71,11 @@ static size_t count_indexed(const struct search *s)
     return n;
 }
 
-static int reply(struct exchange *x, struct search *s, struct status *st)
+static int reply(struct exchange *x, struct token_search *s, struct status *st)
 {
     const struct app *app = x->app;
     struct emitter w = {.out = &x->response.body};
     int code = STATUS_OK;
-    if (s->n) {
-        qsort(s->hits, s->n, sizeof *s->hits, by_rank);
-    }
     emit_object(&w);
     emit_key(&w, "modelId");
     emit_string(&w, engine_model_id(app->engine));
@@ -295,7 +121,7 @@ static void token_text(void *user, int32_t id, struct text *out)
 }
 
 /* `token`: an id, or a text that is one token. */
-static void read_token(struct search *s, const struct app *app, struct fields *f)
+static void read_token(struct token_search *s, const struct app *app, struct fields *f)
 {
     const cJSON *value = fields_need(f, "token");
     size_t vocab = engine_config(app->engine)->vocab_size;
@@ -338,7 +164,7 @@ static void read_token(struct search *s, const struct app *app, struct fields *f
 }
 
 /* The source of that name, or without a name every SAE there is. */
-static void open_subjects(struct search *s, const struct app *app, struct fields *f)
+static void open_subjects(struct token_search *s, const struct app *app, struct fields *f)
 {
     const struct catalogue *c = engine_catalogue(app->engine);
     s->all = !json_get(f->body, "source") && !json_get(f->body, "layer");
@@ -362,7 +188,7 @@ static void open_subjects(struct search *s, const struct app *app, struct fields
     }
 }
 
-static void read_search(struct search *s, const struct app *app, struct fields *f)
+static void read_search(struct token_search *s, const struct app *app, struct fields *f)
 {
     open_subjects(s, app, f);
     (void)fields_need(f, "mode");
@@ -382,19 +208,19 @@ static enum http_next reply_computed(struct exchange *x)
 {
     struct features *f = x->state;
     const struct app *app = x->app;
-    struct search s = {0};
+    struct token_search s = {0};
     read_search(&s, app, &f->fields);
     struct status *st = &f->fields.st;
     const struct engine_read *read = &f->await.job->prompts[0].reads[0];
-    if (!st->code && !find_computed(&s, app, read->data, read->shape[1], st)) {
+    if (!st->code && !token_hits_computed(&s, app, read->data, read->shape[1], st)) {
         (void)reply(x, &s, st);
     }
-    free_search(&s);
+    token_hits_free(&s);
     return st->code ? exchange_fail(x, st) : HTTP_DONE;
 }
 
 /* Reads the token's embedding, then goes on in reply_computed. */
-static enum http_next compute(struct exchange *x, struct features *f, const struct search *s)
+static enum http_next compute(struct exchange *x, struct features *f, const struct token_search *s)
 {
     const struct app *app = x->app;
     const struct gemma_config *config = engine_config(app->engine);
@@ -429,15 +255,15 @@ enum http_next api_search_token(struct exchange *x)
     if (!f) {
         return HTTP_DONE;
     }
-    struct search s = {0};
+    struct token_search s = {0};
     struct status *st = &f->fields.st;
     enum http_next next = HTTP_DONE;
     read_search(&s, x->app, &f->fields);
     if (!st->code && s.promotes && !s.all && !s.subjects[0].indexed) {
         next = compute(x, f, &s);
-    } else if (st->code || find_stored(&s, x->app, st) || reply(x, &s, st)) {
+    } else if (st->code || token_hits_stored(&s, x->app, st) || reply(x, &s, st)) {
         next = exchange_fail(x, st);
     }
-    free_search(&s);
+    token_hits_free(&s);
     return next;
 }

@@ -15,6 +15,7 @@
 #include "core/gemma/point.h"
 #include "core/gemma/sampler.h"
 #include "core/lens/dark.h"
+#include "core/lens/direct.h"
 #include "core/lens/edit.h"
 #include "core/lens/evaluation.h"
 #include "core/lens/readout.h"
@@ -178,6 +179,54 @@ int engine_evaluation_add(struct session *session, struct evaluation *evaluation
 /* linear_fit of an evaluation, which takes some seconds for wide sources. */
 int engine_evaluation_linear(struct engine *engine, const struct evaluation *evaluation, double *r2,
                              double *r2_norm, struct status *st);
+
+/* Direct logit attribution at one position, norms frozen (core/lens/direct.h): which parts of the
+ * residual stream make the logits of chosen tokens. Everything below is a part of `precap`. */
+struct attribution_source {
+    const char *name; /* the request */
+    size_t n_active, n_features;
+    struct direct_part *features; /* [n, n_features] of each target those of largest magnitude */
+    float *features_sum;          /* [n] of all active ones */
+    float *bias;                  /* [n] what the SAE says without features */
+    float *error;                 /* [n] what it leaves unexplained */
+};
+
+struct attribution {
+    /* The request, all of it borrowed: */
+    const int32_t *ids; /* [n_ids] */
+    size_t n_ids;
+    const struct edit *edits; /* [n_edits] */
+    size_t n_edits;
+    size_t position;
+    const int32_t *targets; /* [n_targets]; 0: the likeliest token there */
+    size_t n_targets;
+    struct attribution_source *sources; /* [n_sources] */
+    size_t n_sources;
+    int neuron_layer; /* -1: none */
+    size_t top;       /* neurons and features kept of each target */
+
+    /* The reply: n targets, L layers, H heads. */
+    const int32_t *target_ids; /* [n] */
+    size_t n;
+    int32_t likeliest;
+    float *logit, *precap, *slope; /* [n] after and before the softcap; d logit / d precap */
+    float *embed, *rest;         /* [n] embed + attn + mlp + rest = precap; rest: what edits of the
+                                    stream put in, else rounding */
+    float *attn, *mlp;           /* [L, n] */
+    float *heads;                /* [L, H, n] they add up to attn */
+    struct direct_part *neurons; /* [n, n_neurons] */
+    size_t n_neurons;
+    float *neurons_sum; /* [n] of all neurons: mlp of their layer */
+    float *block;       /* owns the floats */
+};
+
+/* What is wrong with the request, known before anything is computed; engine_attribution says the
+ * same. Ends with attribution_free. */
+int attribution_check(const struct engine *engine, const struct attribution *attribution,
+                      struct status *st);
+int engine_attribution(struct session *session, struct attribution *attribution,
+                       const atomic_bool *cancel, struct status *st);
+void attribution_free(struct attribution *attribution);
 
 /* Tokens that went through the model since the engine was opened (for /metrics). */
 uint64_t engine_tokens_computed(const struct engine *engine);

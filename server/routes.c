@@ -51,6 +51,10 @@ static const struct route routes[] = {
      "What every layer would say next: the logit lens, a line of JSON a token",
      "{\"prompt\":\"In the beginning God created\",\"type\":[\"LOGIT_LENS\"],\"top_n\":3,"
      "\"filter_non_word_tokens\":false,\"stream\":false}"},
+    {"POST", "/v1/attribution", attribution,
+     "Which parts of the residual stream make the logits of chosen tokens",
+     "{\"prompt\":\"In the beginning\",\"targets\":[\" of\",\" God\"],"
+     "\"sources\":[\"2-gemmascope-res-2k\"],\"neuron_layer\":2,\"top\":2}"},
     {"POST", "/v1/steer/completion", steer_completion,
      "A text continued, steered by features and as it would be",
      "{\"prompt\":\"In the beginning God created\",\"types\":[\"STEERED\",\"DEFAULT\"],"

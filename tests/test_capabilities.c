@@ -82,6 +82,7 @@ static void tells_the_truth_about_what_is_served(void)
                      {"trace", true},
                      {"dark_matter", true},
                      {"dfa", false},
+                     {"attribution", true},
                      {"lens_logit", true},
                      {"lens_jacobian", false},
                      {"neurons", true}};

@@ -2,6 +2,7 @@
 
 #include "core/base/memory.h"
 #include "core/math/kernels.h"
+#include "core/math/top.h"
 
 #include <math.h>
 #include <string.h>
@@ -71,24 +72,22 @@ size_t readout_positions(const struct readout *r, size_t rows_each)
 
 /* --- one row ---------------------------------------------------------------------------------- */
 
-static bool is_word(const uint64_t *words, size_t id)
+/* The likeliest, taken from a copy in which all others are no numbers. */
+static void keep_top(const struct readout *r, const float *logits, float *copy, int32_t first,
+                     struct readout_row *row)
 {
-    return !words || (words[id / 64] >> (id % 64) & 1);
-}
-
-/* Ids come in rising order: of equal logits the first stays in front. */
-static void keep_top(struct readout_row *row, size_t top_n, int32_t id, float logit)
-{
-    if (row->n_top == top_n && !(top_n > 0 && logit > row->top_logits[top_n - 1])) {
-        return;
+    const struct readout_options *o = r->options;
+    size_t V = r->weights->config->vocab_size;
+    const float *from = logits;
+    if (o->words) {
+        for (size_t v = 0; v < V; v++) {
+            bool word = o->words[v / 64] >> (v % 64) & 1;
+            bool kept = word || (row->keeps_first && (int32_t)v == first);
+            copy[v] = kept ? logits[v] : NAN;
+        }
+        from = copy;
     }
-    size_t at = row->n_top < top_n ? row->n_top++ : top_n - 1;
-    for (; at > 0 && logit > row->top_logits[at - 1]; at--) {
-        row->top_logits[at] = row->top_logits[at - 1];
-        row->top_ids[at] = row->top_ids[at - 1];
-    }
-    row->top_logits[at] = logit;
-    row->top_ids[at] = id;
+    row->n_top = top_pick(from, V, o->top_n, row->top_ids, row->top_logits);
 }
 
 static void track(const struct readout_options *o, const float *logits, size_t V, double total,
@@ -130,12 +129,7 @@ static void read_row(void *argument, size_t i, int worker)
     }
     row->entropy = (float)entropy;
     row->kl = (float)(r->own_entropy[position] - cross);
-    row->n_top = 0;
-    for (size_t v = 0; v < V; v++) {
-        if (is_word(o->words, v) || (row->keeps_first && r->first[position] == (int32_t)v)) {
-            keep_top(row, o->top_n, (int32_t)v, logits[v]);
-        }
-    }
+    keep_top(r, logits, p, r->first[position], row);
     for (size_t k = 0; k < row->n_top; k++) {
         row->top_probs[k] = (float)exp((double)row->top_logits[k] - total);
     }

@@ -99,6 +99,15 @@ void sae_restore(const struct sae *sae, const float *x, float *out)
     }
 }
 
+/* What W_dec's row is multiplied with for a value of the feature. */
+static float row_factor(const struct sae *sae, size_t j, float value)
+{
+    if (!sae->decoder_norm) {
+        return value;
+    }
+    return sae->decoder_norm[j] > 0.0f ? value / sae->decoder_norm[j] : 0.0f; /* a row of zeros */
+}
+
 struct decoding {
     const struct sae *sae;
     const struct sparse *features;
@@ -115,14 +124,8 @@ static void decode_row(void *argument, size_t r, int worker)
     float *out = d->out + r * sae->source->d_out;
     for (size_t i = f->start[r]; i < f->start[r + 1]; i++) {
         uint32_t j = f->index[i];
-        float value = f->value[i];
-        if (sae->decoder_norm) {
-            if (!(sae->decoder_norm[j] > 0.0f)) {
-                continue; /* a row of zeros writes nothing */
-            }
-            value /= sae->decoder_norm[j];
-        }
-        kernel_add_row(out, value, &sae->w_dec, j);
+        float factor = row_factor(sae, j, f->value[i]);
+        kernel_add_row(out, factor, &sae->w_dec, j);
     }
     for (size_t i = 0; i < sae->source->d_out; i++) {
         out[i] += sae->b_dec[i];
@@ -185,6 +188,23 @@ int sae_decoder_row(const struct sae *sae, size_t index, float *out, struct stat
     }
     read_row(sae, index, out);
     return STATUS_OK;
+}
+
+int sae_feature_part(const struct sae *sae, const float *x, size_t index, float value, float *out,
+                     struct status *st)
+{
+    float mean = 0.0f, scale = 1.0f;
+    if (sae->config.norm == SAE_NORM_LAYER) {
+        mean_and_std(x, sae->source->d_in, &mean, &scale);
+    } else if (sae->config.norm == SAE_NORM_CONSTANT) {
+        scale = root_mean_square(x, sae->source->d_in);
+    }
+    int code = sae_decoder_row(sae, index, out, st);
+    float factor = code ? 0.0f : row_factor(sae, index, value) * scale;
+    for (size_t i = 0; i < sae->source->d_out && !code; i++) {
+        out[i] *= factor;
+    }
+    return code;
 }
 
 int sae_nearest(const struct sae *sae, struct threads *threads, const float *vector, size_t n,

@@ -57,6 +57,11 @@ int sae_encode(const struct sae *sae, struct threads *threads, const float *x, s
 int sae_decode(const struct sae *sae, struct threads *threads, const struct sparse *features,
                const float *x, float *out, struct status *st);
 
+/* What one active feature of x [d_in] adds to the reconstruction -> out [d_out]: the reconstruction
+ * is the sum of these and of what x would be given without any feature. */
+int sae_feature_part(const struct sae *sae, const float *x, size_t index, float value, float *out,
+                     struct status *st);
+
 /* Column `index` of W_enc -> out [d_in]; row `index` of W_dec -> out [d_out]. */
 int sae_encoder_column(const struct sae *sae, size_t index, float *out, struct status *st);
 int sae_decoder_row(const struct sae *sae, size_t index, float *out, struct status *st);

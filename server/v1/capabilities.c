@@ -45,6 +45,7 @@ static void write_endpoints(struct emitter *w, const struct app *app)
         {"steer_completion", "/v1/steer/completion"},
         {"steer_completion_chat", "/v1/steer/completion-chat"},
         {"apply_chat_template", "/v1/apply-chat-template"},
+        {"attribution", "/v1/attribution"},
         {"lens_logit", "/v1/lens/prompt"},
         {"lens_jacobian", NULL},
         {"neurons", "/v1/activation/single"},

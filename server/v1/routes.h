@@ -19,6 +19,7 @@ enum http_next util_topk_cossim(struct exchange *x);        /* .../sae-topk-by-d
 enum http_next trace(struct exchange *x);                   /* POST /v1/trace */
 enum http_next dark_matter(struct exchange *x);             /* POST /v1/dark-matter */
 enum http_next lens_prompt(struct exchange *x);             /* POST /v1/lens/prompt */
+enum http_next attribution(struct exchange *x);             /* POST /v1/attribution */
 enum http_next steer_completion(struct exchange *x);        /* POST /v1/steer/completion */
 enum http_next steer_completion_chat(struct exchange *x);   /* .../completion-chat */
 enum http_next apply_chat_template(struct exchange *x);     /* POST /v1/apply-chat-template */

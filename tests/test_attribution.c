@@ -1,0 +1,361 @@
+/* POST /v1/attribution: the oracle's section c over HTTP, sums that add up at every site, and what
+ * is refused. */
+#include "tests/oracle.h"
+#include "tests/v1.h"
+
+#include <math.h>
+
+#define PATH "/v1/attribution"
+
+/* One value of the reply. */
+__attribute__((format(printf, 2, 3))) static double at(const cJSON *reply, const char *format, ...)
+{
+    char path[200];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(path, sizeof path, format, args);
+    va_end(args);
+    return v1_number(reply, path);
+}
+
+static void near(double got, const struct tensor *want, size_t i, const char *what)
+{
+    float value = (float)got;
+    oracle_compare(&value, want, i, 1, 1e-3, 1e-4, what);
+}
+
+/* A part of a list of {index, activation, value} by its index; 0 where it is not there. */
+static double part_value(const cJSON *list, size_t index)
+{
+    const cJSON *part;
+    cJSON_ArrayForEach(part, list)
+    {
+        if (v1_number(part, "index") == (double)index) {
+            return v1_number(part, "value");
+        }
+    }
+    return 0.0;
+}
+
+static void compare_model(const struct oracle *o, const char *p, const cJSON *r, size_t L, size_t H)
+{
+    for (size_t i = 0; i < 3; i++) {
+        near(at(r, "precap.%zu", i), oracle_array(o, "%s.dla.precap", p), i, "precap");
+        near(at(r, "logit.%zu", i), oracle_array(o, "%s.dla.logit", p), i, "logit");
+        near(at(r, "embed.%zu", i), oracle_array(o, "%s.dla.embed", p), i, "embed");
+        double sum = at(r, "embed.%zu", i);
+        for (size_t l = 0; l < L; l++) {
+            double attn = at(r, "attn.%zu.%zu", l, i), heads = 0;
+            near(attn, oracle_array(o, "%s.dla.attn", p), l * 3 + i, "attn");
+            near(at(r, "mlp.%zu.%zu", l, i), oracle_array(o, "%s.dla.mlp", p), l * 3 + i, "mlp");
+            sum += attn + at(r, "mlp.%zu.%zu", l, i);
+            for (size_t h = 0; h < H; h++) {
+                double head = at(r, "heads.%zu.%zu.%zu", l, h, i);
+                near(head, oracle_array(o, "%s.dla.heads", p), (l * H + h) * 3 + i, "heads");
+                heads += head;
+            }
+            CHECK_NEAR(heads, attn, 1e-4);
+        }
+        CHECK_NEAR(sum, at(r, "precap.%zu", i), 1e-4);
+        CHECK_NEAR(at(r, "rest.%zu", i), 0, 1e-4);
+    }
+}
+
+static void compare_neurons(const struct oracle *o, const char *p, const cJSON *r, int layer)
+{
+    const struct tensor *neurons = oracle_array(o, "%s.dla.neurons", p);
+    const struct tensor *top = oracle_array(o, "%s.dla.neurons_top", p);
+    size_t F = neurons->shape[1];
+    CHECK(at(r, "neuron_layer") == layer && v1_size(r, "neurons_top") == 3);
+    for (size_t i = 0; i < 3; i++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "neurons_top.%zu", i);
+        const cJSON *list = v1_at(r, path);
+        CHECK((size_t)cJSON_GetArraySize(list) == F);
+        for (size_t k = 0; k < 10; k++) {
+            CHECK(at(list, "%zu.index", k) == oracle_int(top, i * 10 + k));
+        }
+        for (size_t j = 0; j < F; j++) {
+            near(part_value(list, j), neurons, i * F + j, "neurons");
+        }
+        CHECK_NEAR(at(r, "neurons_sum.%zu", i), at(r, "mlp.%d.%zu", layer, i), 1e-4);
+    }
+}
+
+static void compare_source(const struct oracle *o, const char *p, const cJSON *r, const char *name,
+                           int layer, size_t L)
+{
+    const struct tensor *features = oracle_array(o, "%s.dla.features", p);
+    size_t S = features->shape[1];
+    for (size_t i = 0; i < 3; i++) {
+        const cJSON *lists = json_get(json_get(r, "features"), name);
+        const cJSON *list = cJSON_GetArrayItem(lists, (int)i);
+        double sum = 0, later = 0;
+        for (size_t j = 0; j < S; j++) {
+            double value = part_value(list, j);
+            near(value, features, i * S + j, "features");
+            sum += value;
+        }
+        double bias = at(json_get(json_get(r, "sae_bias"), name), "%zu", i);
+        double error = at(json_get(json_get(r, "sae_error"), name), "%zu", i);
+        near(bias, oracle_array(o, "%s.dla.sae_bias", p), i, "sae_bias");
+        near(error, oracle_array(o, "%s.dla.sae_error", p), i, "sae_error");
+        CHECK_NEAR(sum, at(json_get(json_get(r, "features_sum"), name), "%zu", i), 1e-4);
+        for (size_t l = (size_t)layer + 1; l < L; l++) {
+            later += at(r, "attn.%zu.%zu", l, i) + at(r, "mlp.%zu.%zu", l, i);
+        }
+        CHECK_NEAR(sum + bias + error + later, at(r, "precap.%zu", i), 1e-4);
+    }
+}
+
+static void meets_every_array_of_the_oracle(void)
+{
+    static const char *const prompts[] = {"window", "seven"};
+    int compared = 0;
+    for (int f = 0; f < ORACLE_COUNT; f++) {
+        for (int p = 0; p < 2; p++) {
+            char *first = NULL;
+            for (int threads = 1; threads <= 2; threads++) {
+                struct v1 v;
+                struct oracle o;
+                REQUIRE(oracle_open(&o, oracle_names[f]));
+                REQUIRE(v1_open_threads(&v, o.folder, threads));
+                const struct gemma_config *c = engine_config(v.app.engine);
+                const cJSON *dla = json_get(json_get(o.lenses, "dla"), prompts[p]);
+                const char *name = v1_string(dla, "source");
+                const struct sae_source *source =
+                    catalogue_find(engine_catalogue(v.app.engine), name);
+                int layer = (int)v1_number(dla, "neuron_layer");
+                char *targets = cJSON_PrintUnformatted(json_get(dla, "targets"));
+                char after[400];
+                (void)snprintf(after, sizeof after,
+                               ",\"targets\":%s,\"sources\":[\"%s\"],\"neuron_layer\":%d,"
+                               "\"top\":1000}",
+                               targets, name, layer);
+                struct v1_answer a =
+                    v1_ask_oracle(&v, oracle_names[f], prompts[p], PATH, "{\"tokens\":", after);
+                CHECK(a.status == 200 && source != NULL);
+                if (a.status == 200 && source) {
+                    CHECK(at(a.json, "position") == v1_number(dla, "position"));
+                    compare_model(&o, prompts[p], a.json, c->n_layers, c->n_heads);
+                    compare_neurons(&o, prompts[p], a.json, layer);
+                    compare_source(&o, prompts[p], a.json, name, source->layer, c->n_layers);
+                    CHECK(v1_both_spellings(a.json) == 0);
+                    compared++;
+                }
+                if (first) { /* the number of threads changes no byte */
+                    CHECK_STRING(a.text, first);
+                } else {
+                    first = strdup(a.text);
+                }
+                free(targets);
+                v1_free(&a);
+                v1_close(&v);
+                oracle_close(&o);
+            }
+            free(first);
+        }
+    }
+    CHECK(compared == 16);
+}
+
+/* What a source's parts must add up to at its site. */
+static double whole(const cJSON *r, const struct sae_source *s, size_t L, size_t i)
+{
+    if (s->output == POINT_MLP_OUT) {
+        return at(r, "mlp.%d.%zu", s->layer, i);
+    }
+    if (s->output == POINT_Z || s->output == POINT_ATTN_OUT) {
+        return at(r, "attn.%d.%zu", s->layer, i);
+    }
+    double sum = at(r, "precap.%zu", i);
+    for (size_t l = (size_t)s->layer + (s->output == POINT_RESID_POST); l < L; l++) {
+        sum -= at(r, "attn.%zu.%zu", l, i) + at(r, "mlp.%zu.%zu", l, i);
+    }
+    return sum;
+}
+
+/* Every SAE of every kind and site: features, bias and error add up. */
+static void sources_of_every_site_add_up(void)
+{
+    int sites[POINT_COUNT] = {0}, transcoders = 0;
+    for (int f = 0; f < ORACLE_COUNT; f++) {
+        struct v1 v;
+        char folder[128];
+        (void)snprintf(folder, sizeof folder, V1_ORACLE "/%s", oracle_names[f]);
+        REQUIRE(v1_open(&v, folder));
+        const struct catalogue *c = engine_catalogue(v.app.engine);
+        size_t L = engine_config(v.app.engine)->n_layers;
+        for (size_t s = 0; s < c->n_sources; s++) {
+            const struct sae_source *source = &c->sources[s];
+            char body[300];
+            (void)snprintf(body, sizeof body,
+                           "{\"tokens\":[2,17,90,33,4],\"position\":3,\"targets\":[7,41],"
+                           "\"sources\":[\"%s\"],\"top\":1000}",
+                           source->name);
+            struct v1_answer a = v1_post(&v, PATH, body);
+            CHECK(a.status == 200);
+            for (size_t i = 0; i < 2 && a.status == 200; i++) {
+                double features =
+                    at(json_get(json_get(a.json, "features_sum"), source->name), "%zu", i);
+                double sum = features +
+                             at(json_get(json_get(a.json, "sae_bias"), source->name), "%zu", i) +
+                             at(json_get(json_get(a.json, "sae_error"), source->name), "%zu", i);
+                CHECK_NEAR(sum, whole(a.json, source, L, i), 1e-4);
+                const cJSON *list = cJSON_GetArrayItem(
+                    json_get(json_get(a.json, "features"), source->name), (int)i);
+                double listed = 0, last = INFINITY;
+                const cJSON *part;
+                cJSON_ArrayForEach(part, list)
+                {
+                    double value = v1_number(part, "value");
+                    CHECK(fabs(value) <= last && v1_number(part, "activation") > 0);
+                    last = fabs(value);
+                    listed += value;
+                }
+                CHECK_NEAR(listed, features, 1e-4);
+            }
+            CHECK(cJSON_IsNull(v1_at(a.json, "neurons_top")));
+            sites[source->output]++;
+            transcoders += source->is_transcoder;
+            v1_free(&a);
+        }
+        v1_close(&v);
+    }
+    CHECK(sites[POINT_RESID_POST] && sites[POINT_MLP_OUT] && sites[POINT_Z] && transcoders);
+}
+
+static void names_its_targets_and_takes_the_likeliest_by_default(void)
+{
+    struct v1 v;
+    REQUIRE(v1_open(&v, V1_DEMO));
+    struct v1_answer a = v1_post(&v, PATH, "{\"prompt\":\"In the beginning\"}");
+    CHECK(a.status == 200 && v1_size(a.json, "targets") == 1);
+    CHECK_STRING(v1_string(a.json, "targets.0.token"), " of");
+    CHECK(at(a.json, "targets.0.id") == 287 && at(a.json, "position") == 3);
+    CHECK(v1_size(a.json, "attn") == 5 && v1_size(a.json, "attn.0") == 1);
+    v1_free(&a);
+    struct v1_answer trace =
+        v1_post(&v, "/v1/trace",
+                "{\"prompt\":\"In the beginning\",\"read\":[\"logits\"],\"positions\":[1]}");
+    a = v1_post(&v, PATH,
+                "{\"prompt\":\"In the beginning\",\"position\":1,\"targets\":[\" God\",270]}");
+    CHECK(v1_size(a.json, "targets") == 2);
+    CHECK_NEAR(at(a.json, "logit.1"), at(trace.json, "tensors.logits.data.270"), 1e-4);
+    CHECK_STRING(v1_string(a.json, "targets.0.token"), " God");
+    double share = at(a.json, "logit.0") / 30.0;
+    CHECK_NEAR(at(a.json, "slope.0"), 1 - share * share, 1e-5);
+    v1_free(&trace);
+    v1_free(&a);
+    v1_close(&v);
+}
+
+static void edits_are_seen_and_those_of_strength_0_change_no_byte(void)
+{
+    static const char start[] = "{\"tokens\":[2,908,270,3378],\"targets\":[287],\"neuron_layer\":2,"
+                                "\"sources\":[\"2-gemmascope-res-2k\",\"2-gemmascope-mlp-2k\"]";
+    struct v1 v;
+    char body[700];
+    REQUIRE(v1_open(&v, V1_DEMO));
+    (void)snprintf(body, sizeof body, "%s}", start);
+    struct v1_answer plain = v1_post(&v, PATH, body);
+    for (int strength = 0; strength <= 9; strength += 9) {
+        (void)snprintf(body, sizeof body,
+                       "%s,\"edits\":[{\"type\":\"add\",\"source\":\"2-gemmascope-res-2k\","
+                       "\"index\":251,\"strength\":%d},{\"type\":\"splice\",\"source\":"
+                       "\"2-gemmascope-res-2k\",\"keep_error\":true}]}",
+                       start, strength);
+        struct v1_answer a = v1_post(&v, PATH, body);
+        REQUIRE(a.status == 200 && plain.status == 200);
+        CHECK((strcmp(a.text, plain.text) == 0) == (strength == 0));
+        double sum = at(a.json, "embed.0") + at(a.json, "rest.0");
+        for (int l = 0; l < 5; l++) {
+            sum += at(a.json, "attn.%d.0", l) + at(a.json, "mlp.%d.0", l);
+        }
+        CHECK_NEAR(sum, at(a.json, "precap.0"), 1e-4);
+        CHECK((fabs(at(a.json, "rest.0")) > 1e-2) == (strength != 0));
+        v1_free(&a);
+    }
+    v1_free(&plain);
+    v1_close(&v);
+}
+
+static void names_what_is_wrong(void)
+{
+    static const struct v1_bad bad[] = {
+        {"[]", 400, "body"},
+        {"{}", 422, "prompt"},
+        {"{\"prompt\":1}", 422, "prompt"},
+        {"{\"prompt\":\"a\",\"tokens\":[2]}", 400, "prompt"},
+        {"{\"tokens\":[]}", 400, "tokens"},
+        {"{\"tokens\":[2,4096]}", 400, "tokens[1]"},
+        {"{\"prompt\":\"a\",\"position\":2}", 400, "position"},
+        {"{\"prompt\":\"a\",\"position\":-3}", 400, "position"},
+        {"{\"prompt\":\"a\",\"position\":\"last\"}", 422, "position"},
+        {"{\"prompt\":\"a\",\"targets\":3}", 422, "targets"},
+        {"{\"prompt\":\"a\",\"targets\":[true]}", 422, "targets[0]"},
+        {"{\"prompt\":\"a\",\"targets\":[3,4096]}", 400, "targets[1]"},
+        {"{\"prompt\":\"a\",\"targets\":[\"two tokens\"]}", 400, "targets[0]"},
+        {"{\"prompt\":\"a\",\"sources\":\"2-gemmascope-res-2k\"}", 422, "sources"},
+        {"{\"prompt\":\"a\",\"sources\":[2]}", 422, "sources[0]"},
+        {"{\"prompt\":\"a\",\"sources\":[\"9-gemmascope-res-2k\"]}", 404, "sources[0]"},
+        {"{\"prompt\":\"a\",\"sources\":[\"2\"]}", 400, "neuron_layer: 2"},
+        {"{\"prompt\":\"a\",\"neuron_layer\":5}", 400, "neuron_layer"},
+        {"{\"prompt\":\"a\",\"neuron_layer\":\"2\"}", 422, "neuron_layer"},
+        {"{\"prompt\":\"a\",\"top\":0}", 400, "top"},
+        {"{\"prompt\":\"a\",\"top\":1001}", 400, "top"},
+        {"{\"prompt\":\"a\",\"edits\":[{\"type\":\"zero\"}]}", 422, "edits[0].point"}};
+    struct v1 v;
+    REQUIRE(v1_open(&v, V1_DEMO));
+    v1_refuses(&v, PATH, bad, sizeof bad / sizeof bad[0]);
+    v1_close(&v);
+}
+
+static void survives_every_failed_allocation(void)
+{
+    struct v1 v;
+    struct session *session;
+    struct status st = {0};
+    REQUIRE(v1_open(&v, V1_ORACLE "/gemma2-nano-bf16"));
+    REQUIRE_OK(session_create(&session, v.app.engine, &st), st);
+    const int32_t ids[] = {2, 17, 5}, targets[] = {4, 9};
+    struct attribution_source source = {.name = "2-gemmascope-res-160"};
+    struct attribution a = {.ids = ids,
+                            .n_ids = 3,
+                            .position = 2,
+                            .targets = targets,
+                            .n_targets = 2,
+                            .sources = &source,
+                            .n_sources = 1,
+                            .neuron_layer = 1,
+                            .top = 4};
+    REQUIRE_OK(engine_attribution(session, &a, NULL, &st), st);
+    attribution_free(&a);
+    int failures = 0;
+    for (long nth = 1; nth < 400; nth++) {
+        memory_fail_after(nth);
+        int code = engine_attribution(session, &a, NULL, &st);
+        bool failed = memory_fail_after(0) >= nth;
+        CHECK(code == (failed ? STATUS_MEMORY : STATUS_OK));
+        attribution_free(&a);
+        failures += failed;
+        if (!failed) {
+            break;
+        }
+    }
+    CHECK(failures > 15 && failures < 399);
+    session_destroy(session);
+    v1_close(&v);
+}
+
+static const struct test tests[] = {TEST(meets_every_array_of_the_oracle),
+                                    TEST(sources_of_every_site_add_up),
+                                    TEST(names_its_targets_and_takes_the_likeliest_by_default),
+                                    TEST(edits_are_seen_and_those_of_strength_0_change_no_byte),
+                                    TEST(names_what_is_wrong),
+                                    TEST(survives_every_failed_allocation)};
+
+int main(int argc, char **argv)
+{
+    return test_main(tests, TEST_COUNT(tests), argc, argv);
+}

@@ -177,6 +177,28 @@ static int open_sources(struct engine *e, const struct engine_options *o, struct
     return pool_create(&e->pool, &e->catalogue, o->sae_memory ? o->sae_memory : memory / 4, st);
 }
 
+static int open_tuned(struct engine *e, const struct engine_options *o, struct status *st)
+{
+    if (o->n_tuned_lenses == 0) {
+        return STATUS_OK;
+    }
+    e->tuned = memory_zalloc(o->n_tuned_lenses, sizeof *e->tuned);
+    int code = e->tuned ? STATUS_OK : status_no_memory(st, o->n_tuned_lenses * sizeof *e->tuned);
+    for (size_t i = 0; i < o->n_tuned_lenses && !code; i++) {
+        code = tuned_open(&e->tuned[i], o->tuned_lenses[i], &e->config, st);
+        e->n_tuned += code == STATUS_OK;
+        for (size_t k = 0; k < i && !code; k++) {
+            if (strcmp(tuned_name(e->tuned[k]), tuned_name(e->tuned[i])) == 0) {
+                code =
+                    status_set(st, STATUS_INVALID,
+                               "%s: another tuned lens is called \"%s\" already; rename the file",
+                               o->tuned_lenses[i], tuned_name(e->tuned[i]));
+            }
+        }
+    }
+    return code;
+}
+
 int engine_open(struct engine **out, const struct engine_options *o, struct status *st)
 {
     *out = NULL;
@@ -193,7 +215,7 @@ int engine_open(struct engine **out, const struct engine_options *o, struct stat
     if (code == STATUS_OK && !o->tokenizer_only) {
         (void)((code = open_weights(e, o, st)) ||
                (code = threads_create(&e->threads, o->threads, st)) ||
-               (code = open_sources(e, o, st)));
+               (code = open_sources(e, o, st)) || (code = open_tuned(e, o, st)));
     }
     if (code) {
         engine_close(e);
@@ -208,6 +230,10 @@ void engine_close(struct engine *e)
     if (!e) {
         return;
     }
+    for (size_t i = 0; i < e->n_tuned; i++) {
+        tuned_close(e->tuned[i]);
+    }
+    memory_free(e->tuned);
     memory_free(atomic_load(&e->words));
     pool_destroy(e->pool);
     catalogue_free(&e->catalogue);

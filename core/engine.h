@@ -41,6 +41,8 @@ struct engine_options {
     const char *model_id;           /* NULL: from the folder */
     const char *const *sae_folders; /* may be empty */
     size_t n_sae_folders;
+    const char *const *tuned_lenses; /* files; may be empty */
+    size_t n_tuned_lenses;
     int threads;         /* 0: all processors */
     uint64_t sae_memory; /* budget in bytes for open SAEs; 0: a quarter of the memory */
     enum precision precision;
@@ -316,7 +318,8 @@ struct lens_options {
     size_t top_n;
     const int32_t *track; /* [n_track] */
     size_t n_track;
-    const char *tuned; /* the tuned lens that rows go through first; NULL: none */
+    const char *tuned; /* the tuned lens that rows go through first; NULL: none. Sites without a map
+                          are refused, but for the last layer's resid_post */
 
     size_t n_tokens; /* generated behind the prompt and read as well, at most so many */
     struct sampler_options sampler;
@@ -334,6 +337,11 @@ struct lens_position {
 };
 
 struct lens_reading;
+
+/* How many tuned lenses were opened with the engine, in the order of the options, and the name of
+ * each. */
+size_t engine_tuned_lenses(const struct engine *engine);
+const char *engine_tuned_lens(const struct engine *engine, size_t i);
 
 /* Whether rows of the point are part of the residual stream, or are added to it. */
 bool lens_reading_takes(enum point point);

@@ -11,8 +11,9 @@
 struct lens_reading {
     struct engine *engine;
     struct lens_options options;
-    size_t n_rows;   /* of one position */
-    size_t n_tokens; /* what fits of options.n_tokens */
+    const struct tuned *tuned; /* NULL: none */
+    size_t n_rows;             /* of one position */
+    size_t n_tokens;           /* what fits of options.n_tokens */
 
     /* From the first step on: */
     struct kv_cache cache;
@@ -83,14 +84,61 @@ static int check_sites(const struct engine *e, const struct lens_options *o, siz
                    : status_set(st, STATUS_INVALID, "sites: expected at least one to read");
 }
 
+size_t engine_tuned_lenses(const struct engine *e)
+{
+    return e->n_tuned;
+}
+
+const char *engine_tuned_lens(const struct engine *e, size_t i)
+{
+    return tuned_name(e->tuned[i]);
+}
+
+/* The last layer's resid_post needs no map: it is what the maps were trained towards. */
+static bool is_last(const struct engine *e, enum point point, int layer)
+{
+    return point == POINT_RESID_POST && (size_t)layer + 1 == e->config.n_layers;
+}
+
+static int find_tuned(const struct engine *e, const struct lens_options *o,
+                      const struct tuned **tuned, struct status *st)
+{
+    *tuned = NULL;
+    for (size_t i = 0; i < e->n_tuned && o->tuned; i++) {
+        *tuned = strcmp(tuned_name(e->tuned[i]), o->tuned) == 0 ? e->tuned[i] : *tuned;
+    }
+    if (o->tuned && !*tuned) {
+        return status_set(st, STATUS_NOT_FOUND,
+                          "tuned: there is no tuned lens \"%.120s\"; GET /v1/capabilities lists "
+                          "those there are, and serve opens them with --tuned-lens FILE",
+                          o->tuned);
+    }
+    for (size_t i = 0; i < o->n_sites && *tuned; i++) {
+        const struct lens_site *site = &o->sites[i];
+        size_t n = point_has_layer(site->point) ? site->n_layers : 1;
+        for (size_t k = 0; k < n; k++) {
+            int layer = point_has_layer(site->point) ? site->layers[k] : 0;
+            if (!tuned_has(*tuned, site->point, layer) && !is_last(e, site->point, layer)) {
+                return status_set(st, STATUS_INVALID,
+                                  "tuned: \"%.120s\" has no map for %s.%d; ask for the sites and "
+                                  "layers that it was trained on",
+                                  o->tuned, point_name(site->point), layer);
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
 int lens_reading_open(struct lens_reading **out, struct engine *e, const struct lens_options *o,
                       struct status *st)
 {
     size_t n_rows;
+    const struct tuned *tuned = NULL;
     *out = NULL;
     const struct generation_start start = {o->ids, o->n_ids, o->edits, o->n_edits};
     int code = engine_check_start(e, &start, o->n_tokens > 0, st);
     code = code ? code : check_sites(e, o, &n_rows, st);
+    code = code ? code : find_tuned(e, o, &tuned, st);
     for (size_t i = 0; i < o->n_track && !code; i++) {
         if (o->track[i] < 0 || (size_t)o->track[i] >= e->config.vocab_size) {
             code = status_set(st, STATUS_INVALID, "track[%zu]: expected an id in 0..%zu, found %d",
@@ -107,6 +155,7 @@ int lens_reading_open(struct lens_reading **out, struct engine *e, const struct 
     r->engine = e;
     r->options = *o;
     r->n_rows = n_rows;
+    r->tuned = tuned;
     size_t room = e->config.max_positions - o->n_ids;
     r->n_tokens = o->n_tokens < room ? o->n_tokens : room;
     if (r->options.top_n > e->config.vocab_size) {
@@ -182,8 +231,7 @@ static void mark_last_layer(struct lens_reading *r)
         const struct lens_site *site = &o->sites[i];
         size_t n = point_has_layer(site->point) ? site->n_layers : 1;
         for (size_t k = 0; k < n; k++, row++) {
-            bool last = site->point == POINT_RESID_POST &&
-                        (size_t)site->layers[k] + 1 == r->engine->config.n_layers;
+            bool last = is_last(r->engine, site->point, site->layers ? site->layers[k] : 0);
             for (size_t g = 0; g < r->group; g++) {
                 r->rows[g * r->n_rows + row].keeps_first = last;
             }
@@ -281,6 +329,23 @@ static size_t set_taps(const struct lens_reading *r, struct tap *taps, const int
     return n;
 }
 
+/* Rows at hand go through the maps of the tuned lens. */
+static int tune(const struct lens_reading *r, struct status *st)
+{
+    const struct lens_options *o = &r->options;
+    int code = STATUS_OK;
+    for (size_t i = 0, row = 0; i < o->n_sites && r->tuned; i++) {
+        const struct lens_site *site = &o->sites[i];
+        size_t n = point_has_layer(site->point) ? site->n_layers : 1;
+        for (size_t k = 0; k < n && !code; k++, row++) {
+            code =
+                tuned_apply(r->tuned, r->engine->threads, site->point,
+                            site->layers ? site->layers[k] : 0, taken_rows(r, row), r->chunk, st);
+        }
+    }
+    return code;
+}
+
 /* The next tokens that the model has not read yet. */
 static int run_chunk(struct lens_reading *r, struct session *session, const atomic_bool *cancel,
                      struct status *st)
@@ -314,6 +379,7 @@ static int run_chunk(struct lens_reading *r, struct session *session, const atom
     }
     if (code == STATUS_OK) {
         atomic_fetch_add(&r->engine->tokens_computed, n);
+        code = tune(r, st);
     }
     return code;
 }

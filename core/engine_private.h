@@ -8,6 +8,7 @@
 #include "core/gemma/forward.h"
 #include "core/gemma/tokenizer.h"
 #include "core/gemma/weights.h"
+#include "core/lens/tuned.h"
 #include "core/sae/pool.h"
 
 struct engine {
@@ -18,6 +19,8 @@ struct engine {
     struct catalogue catalogue;
     struct pool *pool;
     struct threads *threads;
+    struct tuned **tuned; /* [n_tuned] */
+    size_t n_tuned;
     bool has_chat_template;
     struct hash identity;
     atomic_uint_fast64_t tokens_computed;

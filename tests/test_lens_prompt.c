@@ -433,6 +433,8 @@ static void names_what_is_wrong(void)
         {"{\"prompt\":\"a\",\"track\":[\"a long text\"]}", 400, "track[0]"},
         {"{\"prompt\":\"a\",\"track\":[4096]}", 400, "track[0]"},
         {"{\"prompt\":\"a\",\"track\":[null]}", 422, "track[0]"},
+        {"{\"prompt\":\"a\",\"tuned\":\"none\"}", 404, "tuned"},
+        {"{\"prompt\":\"a\",\"tuned\":1}", 422, "tuned"},
         {"{\"prompt\":\"a\",\"stream\":\"no\"}", 422, "stream"},
         {"{\"prompt\":\"a\",\"num_completion_tokens\":-1}", 400, "num_completion_tokens"},
         {"{\"prompt\":\"a\",\"temperature\":-1}", 400, "temperature"},

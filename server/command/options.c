@@ -56,6 +56,8 @@ static const struct flag {
     {"--model-id", "ID", "the model's name in addresses (from the folder)",
      SERVE | TOKENIZE | INDEX | EVALUATE | EXPORT | VERIFY, TEXT,
      offsetof(struct options, model_id), 0, 0},
+    {"--tuned-lens", "FILE", "a tuned lens for /v1/lens/prompt (safetensors); may be repeated",
+     SERVE, LIST, offsetof(struct options, tuned_lenses), 0, 0},
     {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)",
      SERVE | INDEX | EVALUATE | VERIFY, LIST, offsetof(struct options, saes), 0, 0},
     {"--db", "FILE", "the database (darkmatter.db in the current folder)",
@@ -207,6 +209,7 @@ static int store_list(struct options *o, const struct flag *f, const char *value
         size_t offset, *n;
         const char **items;
     } lists[] = {{offsetof(struct options, saes), &o->n_saes, o->saes},
+                 {offsetof(struct options, tuned_lenses), &o->n_tuned_lenses, o->tuned_lenses},
                  {offsetof(struct options, allow_hosts), &o->n_allow_hosts, o->allow_hosts},
                  {offsetof(struct options, corpora), &o->n_corpora, o->corpora},
                  {offsetof(struct options, sources), &o->n_sources, o->sources},
@@ -385,6 +388,8 @@ struct engine_options options_engine(const struct options *o)
                                    .model_id = o->model_id,
                                    .sae_folders = o->saes,
                                    .n_sae_folders = o->n_saes,
+                                   .tuned_lenses = o->tuned_lenses,
+                                   .n_tuned_lenses = o->n_tuned_lenses,
                                    .threads = o->threads,
                                    .sae_memory = o->sae_memory,
                                    .precision = o->precision,

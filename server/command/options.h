@@ -19,6 +19,8 @@ struct options {
     const char *model_id;
     const char *saes[OPTIONS_LIST];
     size_t n_saes;
+    const char *tuned_lenses[OPTIONS_LIST];
+    size_t n_tuned_lenses;
     const char *db;
     const char *host;
     const char *allow_hosts[OPTIONS_LIST];

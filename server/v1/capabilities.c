@@ -154,6 +154,17 @@ static void write_index(struct emitter *w, const struct app *app)
     emit_end_object(w);
 }
 
+static void write_tuned(struct emitter *w, const struct app *app)
+{
+    size_t mark = reply_begin(w, "tuned_lenses");
+    emit_array(w);
+    for (size_t i = 0; i < engine_tuned_lenses(app->engine); i++) {
+        emit_string(w, engine_tuned_lens(app->engine, i));
+    }
+    emit_end_array(w);
+    reply_end(w, "tuned_lenses", mark);
+}
+
 enum http_next capabilities(struct exchange *x)
 {
     const struct app *app = x->app;
@@ -193,6 +204,7 @@ enum http_next capabilities(struct exchange *x)
     reply_int(&w, "max_tokens", (long long)config->max_positions);
     reply_int(&w, "token_limit", (long long)app->token_limit);
     reply_int(&w, "activation_token_limit", (long long)app->token_limit);
+    write_tuned(&w, app);
     reply_int(&w, "lens_token_limit", (long long)app->token_limit);
     reply_int(&w, "max_num_results", 1000);
     reply_int(&w, "max_prompts", PROMPTS_MAX);

@@ -5,6 +5,16 @@
 
 /* --- meta ------------------------------------------------------------------------------------- */
 
+static void emit_name(struct emitter *w, const char *key, const char *name)
+{
+    emit_key(w, key);
+    if (name) {
+        emit_string(w, name);
+    } else {
+        emit_null(w);
+    }
+}
+
 static void emit_layers(struct emitter *w, const struct lens_site *site)
 {
     emit_array(w);
@@ -31,6 +41,7 @@ static void emit_ours(struct emitter *w, const struct lens_prompt *l)
     emit_bool(w, l->options.softcap);
     emit_key(w, "filter_non_word_tokens");
     emit_bool(w, l->options.words_only);
+    emit_name(w, "tuned", l->options.tuned);
 }
 
 void lens_prompt_write_meta(struct text *out, const struct lens_prompt *l)
@@ -68,16 +79,6 @@ void lens_prompt_write_meta(struct text *out, const struct lens_prompt *l)
 }
 
 /* --- tokens ----------------------------------------------------------------------------------- */
-
-static void emit_name(struct emitter *w, const char *key, const char *name)
-{
-    emit_key(w, key);
-    if (name) {
-        emit_string(w, name);
-    } else {
-        emit_null(w);
-    }
-}
 
 /* Which part of the conversation the token belongs to; nulls where there is none. A token that was
  * generated belongs to the reply. */

@@ -296,6 +296,7 @@ void lens_prompt_request(struct lens_prompt *l)
     l->options.top_n = (size_t)fields_integer(f, "top_n", 0, TOP_MAX, 10);
     l->options.words_only =
         fields_bool(f, "filter_non_word_tokens", true) && engine_has_tokenizer(app->engine);
+    l->options.tuned = fields_string(f, "tuned");
     read_norm(l);
     read_layers(l);
     read_sites(l);

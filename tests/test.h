@@ -132,4 +132,10 @@ static inline int test_main(const struct test *tests, size_t n, int argc, char *
     return failed != 0;
 }
 
+/* Floats are compared to the last bit. */
+static inline bool test_same_bytes(const void *a, const void *b, size_t n)
+{
+    return memcmp(a, b, n) == 0;
+}
+
 #endif

@@ -79,8 +79,8 @@ static void a_long_prompt_in_chunks_gives_the_bits_of_one_pass(void)
         REQUIRE_OK(engine_trace(session, &prompt, 1, NULL, &st), st);
         for (size_t t = 0; t < LONG; t++) {
             CHECK(one.position[t] == t && one.id[t] == ids[t] && !one.generated[t]);
-            CHECK(memcmp(one.logits[t][0], read.data + t * TOP, TOP * sizeof(float)) == 0);
-            CHECK(memcmp(one.ids[t][0], read.top_ids + t * TOP, TOP * sizeof(int32_t)) == 0);
+            CHECK(test_same_bytes(one.logits[t][0], read.data + t * TOP, TOP * sizeof(float)));
+            CHECK(test_same_bytes(one.ids[t][0], read.top_ids + t * TOP, TOP * sizeof(int32_t)));
             CHECK(one.kl[t][0] == 0.0f);
         }
         engine_read_free(&read);
@@ -139,7 +139,7 @@ static void reads_what_it_generates(void)
     REQUIRE_OK(run(e, &o, &two, &st), st);
     CHECK(two.n >= 5 && two.n <= 7 && two.id[two.n - 1] == stop);
     for (size_t i = 0; i < two.n; i++) {
-        CHECK(memcmp(one.logits[i], two.logits[i], sizeof two.logits[i]) == 0);
+        CHECK(test_same_bytes(one.logits[i], two.logits[i], sizeof two.logits[i]));
     }
     generation_close(generation);
     session_destroy(session);
@@ -170,8 +170,8 @@ static void reads_only_the_positions_that_are_wanted(void)
     o.wanted = wanted;
     REQUIRE_OK(run(e, &o, &two, &st), st);
     CHECK(two.n == 2 && two.position[0] == 3 && two.position[1] == LONG - 1);
-    CHECK(memcmp(one.logits[3], two.logits[0], sizeof two.logits[0]) == 0);
-    CHECK(memcmp(one.logits[LONG - 1], two.logits[1], sizeof two.logits[1]) == 0);
+    CHECK(test_same_bytes(one.logits[3], two.logits[0], sizeof two.logits[0]));
+    CHECK(test_same_bytes(one.logits[LONG - 1], two.logits[1], sizeof two.logits[1]));
     wanted[3] = wanted[LONG - 1] = false;
     REQUIRE_OK(run(e, &o, &two, &st), st);
     CHECK(two.n == 0);
@@ -239,7 +239,7 @@ static void survives_every_failed_allocation(void)
     }
     CHECK(failures > 15 && failures < 199);
     REQUIRE_OK(run(e, &o, &two, &st), st);
-    CHECK(memcmp(&one, &two, sizeof one) == 0);
+    CHECK(test_same_bytes(&one, &two, sizeof one));
     engine_close(e);
 }
 

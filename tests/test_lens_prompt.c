@@ -1,6 +1,6 @@
 /* POST /v1/lens/prompt: the oracle's tables over HTTP, the frames, and what is refused. */
+#include "tests/chat.h"
 #include "tests/oracle.h"
-#include "tests/v1.h"
 
 #include <pthread.h>
 
@@ -72,7 +72,8 @@ static void reads_every_layer_as_the_oracle_does(void)
 {
     static const char *const prompts[] = {"one", "window"};
     for (int f = 0; f < ORACLE_COUNT; f++) {
-        char *first[2] = {0};
+        static char first[2][1 << 19];
+        first[0][0] = first[1][0] = '\0';
         for (int threads = 1; threads <= 2; threads++) {
             struct v1 v;
             struct oracle o;
@@ -83,11 +84,11 @@ static void reads_every_layer_as_the_oracle_does(void)
                     v1_ask_oracle(&v, oracle_names[f], prompts[p], PATH,
                                   "{\"tokens\":", ",\"top_n\":5,\"stream\":false}");
                 CHECK(a.status == 200 && compare(&o, prompts[p], a.json) > 0);
-                if (first[p]) { /* the number of threads changes no byte */
+                if (first[p][0]) { /* the number of threads changes no byte */
                     CHECK_STRING(a.text, first[p]);
-                    free(first[p]);
                 } else {
-                    first[p] = strdup(a.text);
+                    CHECK(a.length < sizeof first[p]);
+                    (void)snprintf(first[p], sizeof first[p], "%s", a.text);
                 }
                 v1_free(&a);
             }
@@ -341,6 +342,44 @@ static void streams_what_it_also_says_in_one_object(void)
     v1_close(&v);
 }
 
+static void a_conversation_says_whose_token_each_is(void)
+{
+    struct v1 v;
+    struct scratch s;
+    REQUIRE(chat_open(&v, &s));
+    struct v1_answer a =
+        v1_post(&v, PATH,
+                "{\"chat\":[{\"role\":\"user\",\"content\":\"Who made the light\"}],"
+                "\"top_n\":1,\"num_completion_tokens\":2,\"temperature\":0}");
+    struct frames f = split(a.text);
+    REQUIRE(a.status == 200 && f.n > 10);
+    const cJSON *tokens = json_get(f.items[1], "tokens");
+    int n = cJSON_GetArraySize(tokens);
+    CHECK_STRING(v1_string(tokens, "0.token"), "<bos>");
+    CHECK_STRING(v1_string(tokens, "0.section"), "bos");
+    CHECK(cJSON_IsNull(v1_at(tokens, "0.message_index")));
+    bool said = false;
+    for (int i = 1; i < n; i++) {
+        const cJSON *token = cJSON_GetArrayItem(tokens, i);
+        said = said || (strcmp(v1_string(token, "token"), " made") == 0 &&
+                        strcmp(v1_string(token, "role"), "user") == 0 &&
+                        strcmp(v1_string(token, "section"), "content") == 0 &&
+                        v1_number(token, "message_index") == 0);
+    }
+    const cJSON *last = cJSON_GetArrayItem(tokens, n - 1), *made = f.items[f.n - 2];
+    CHECK(said);
+    CHECK_STRING(v1_string(last, "section"), "generation_prompt");
+    CHECK_STRING(v1_string(last, "role"), "assistant");
+    CHECK(cJSON_IsTrue(json_get(made, "is_generated")));
+    CHECK_STRING(v1_string(made, "role"), "assistant");
+    CHECK_STRING(v1_string(made, "section"), "content");
+    free_frames(&f);
+    v1_free(&a);
+    v1_refuses(&v, PATH, &(struct v1_bad){"{\"chat\":[{\"role\":\"user\"}]}", 422, "chat[0]"}, 1);
+    v1_close(&v);
+    scratch_close(&s);
+}
+
 static void leaves_out_what_the_client_has(void)
 {
     struct v1 v;
@@ -460,6 +499,7 @@ static const struct test tests[] = {TEST(reads_every_layer_as_the_oracle_does),
                                     TEST(tracked_tokens_have_rank_and_probability),
                                     TEST(words_alone_are_kept_unless_one_says_otherwise),
                                     TEST(streams_what_it_also_says_in_one_object),
+                                    TEST(a_conversation_says_whose_token_each_is),
                                     TEST(leaves_out_what_the_client_has),
                                     TEST(edits_that_change_nothing_change_no_byte),
                                     TEST(names_what_is_wrong)};

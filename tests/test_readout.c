@@ -209,7 +209,7 @@ static void of_equal_logits_the_lower_id_comes_first(void)
     struct readout_row rows[2] = {row_of(&kept[0]), row_of(&kept[1])};
     REQUIRE(readout_run(r, &o, x, x, 1, 2, rows, &st) == 0);
     static const int32_t want[] = {3, 0, 1, 2};
-    CHECK(memcmp(kept[0].ids, want, sizeof want) == 0);
+    CHECK(test_same_bytes(kept[0].ids, want, sizeof want));
     CHECK(kept[0].ranks[0] == 1 && kept[0].ranks[1] == 2 && kept[0].ranks[2] == 7);
     CHECK(rows[0].kl == 0.0f);
     o.words = &words;
@@ -260,8 +260,8 @@ static void a_large_vocabulary_takes_no_more_memory_for_more_rows(void)
     for (int i = EACH - 1; i >= 0; i -= 43) {
         struct readout_row one = row_of(&again[i]);
         REQUIRE(readout_run(r, &o, x, x + i * D, 1, 1, &one, &st) == 0);
-        CHECK(memcmp(again[i].ids, kept[i].ids, sizeof kept[i].ids) == 0);
-        CHECK(memcmp(again[i].logits, kept[i].logits, sizeof kept[i].logits) == 0);
+        CHECK(test_same_bytes(again[i].ids, kept[i].ids, sizeof kept[i].ids));
+        CHECK(test_same_bytes(again[i].logits, kept[i].logits, sizeof kept[i].logits));
         CHECK(one.entropy == rows[i].entropy && one.kl == rows[i].kl);
     }
     readout_destroy(r);

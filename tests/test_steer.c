@@ -1,11 +1,8 @@
 /* POST /v1/steer/completion, completion-chat, /v1/apply-chat-template and their /api twins, over
  * the real route table: on the oracle's fixtures, on the demo, and on the demo with a chat template
  * put beside it. */
+#include "tests/chat.h"
 #include "tests/oracle.h"
-#include "tests/scratch.h"
-#include "tests/v1.h"
-
-#include <limits.h>
 
 #define STEER "/v1/steer/completion"
 #define RES "\"source\":\"2-gemmascope-res-2k\""
@@ -395,30 +392,11 @@ static void mistakes_are_named(void)
 
 /* --- conversations ---------------------------------------------------------------------------- */
 
-/* The demo with a chat template in its tokenizer_config.json: what tells a tuned model. */
-static bool open_chat(struct v1 *v, struct scratch *s)
-{
-    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json",
-                                        "darkmatter.json", "saes"};
-    char demo[PATH_MAX];
-    scratch_open(s);
-    if (!realpath(V1_DEMO, demo)) {
-        return false;
-    }
-    for (size_t i = 0; i < TEST_COUNT(files); i++) {
-        char target[PATH_MAX + 32];
-        (void)snprintf(target, sizeof target, "%s/%s", demo, files[i]);
-        scratch_link(s, files[i], target);
-    }
-    scratch_text(s, "tokenizer_config.json", "{\"chat_template\":\"{{ bos_token }}\"}");
-    return v1_open(v, s->root);
-}
-
 static void a_conversation_is_continued(void)
 {
     struct v1 v;
     struct scratch s;
-    REQUIRE(open_chat(&v, &s));
+    REQUIRE(chat_open(&v, &s));
     struct v1_answer a =
         v1_post(&v, "/v1/steer/completion-chat",
                 "{\"prompt\":[{\"role\":\"user\",\"content\":\" Who made the light? \"}],"
@@ -449,7 +427,7 @@ static void special_tokens_of_the_prompt_are_spared_unless_asked_for(void)
 {
     struct v1 v;
     struct scratch s;
-    REQUIRE(open_chat(&v, &s));
+    REQUIRE(chat_open(&v, &s));
 #define CHAT                                                                           \
     "{\"prompt\":[{\"role\":\"user\",\"content\":\"light\"}],\"types\":[\"STEERED\"]," \
     "\"n_completion_tokens\":4,\"n_logprobs\":2,\"temperature\":0,"
@@ -493,7 +471,7 @@ static void the_template_says_which_token_belongs_where(void)
 {
     struct v1 v;
     struct scratch s;
-    REQUIRE(open_chat(&v, &s));
+    REQUIRE(chat_open(&v, &s));
     struct v1_answer a = v1_post(
         &v, "/v1/apply-chat-template",
         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\" Let there "
@@ -533,7 +511,7 @@ static void conversations_that_cannot_be_are_refused(void)
 {
     struct v1 v;
     struct scratch s;
-    REQUIRE(open_chat(&v, &s));
+    REQUIRE(chat_open(&v, &s));
     static const struct {
         const char *path, *body;
         int status;
@@ -588,7 +566,7 @@ static void the_web_api_steers_side_by_side(void)
 {
     struct v1 v;
     struct scratch s;
-    REQUIRE(open_chat(&v, &s));
+    REQUIRE(chat_open(&v, &s));
 #define WEB                                                                               \
     "\"modelId\":\"gemma-2-demo\",\"features\":[{\"modelId\":\"gemma-2-demo\",\"layer\":" \
     "\"2-gemmascope-res-2k\",\"index\":251,\"strength\":10}],\"temperature\":0,"          \

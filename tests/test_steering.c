@@ -93,6 +93,25 @@ static void a_stream_that_is_cut_frees_the_worker_within_two_tokens(void)
     site_close(&s);
 }
 
+/* The lens streams one line a token, the first ones before anything is computed. */
+static void a_lens_that_is_cut_frees_the_worker(void)
+{
+    struct site s;
+    REQUIRE(site_open(&s));
+    struct client c = dial(http_server_port(s.http));
+    char body[128];
+    (void)snprintf(body, sizeof body, "{\"tokens\":[2,908,270,3378],\"num_completion_tokens\":%d}",
+                   TOKENS);
+    CHECK(send_request(&c, "POST /v1/lens/prompt", "", body));
+    while (!(c.in.data && strstr(c.in.data, "\"position\":5,")) && receive_more(&c)) {
+    }
+    CHECK(c.in.data && strcasestr(c.in.data, "Content-Type: application/x-ndjson"));
+    CHECK(c.in.data && strstr(c.in.data, "\"kind\":\"prompt\""));
+    hang_up(&c);
+    check_freed(&s, computed(&s));
+    site_close(&s);
+}
+
 static void a_client_that_leaves_while_it_waits_frees_the_worker_too(void)
 {
     struct site s;
@@ -184,6 +203,7 @@ static void a_server_that_stops_ends_its_streams(void)
 
 static const struct test tests[] = {
     TEST(a_stream_that_is_cut_frees_the_worker_within_two_tokens),
+    TEST(a_lens_that_is_cut_frees_the_worker),
     TEST(a_client_that_leaves_while_it_waits_frees_the_worker_too),
     TEST(a_stream_says_the_whole_text_and_ends),
     TEST(others_are_answered_while_a_text_is_continued),

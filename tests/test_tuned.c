@@ -88,7 +88,7 @@ static void maps_rows_of_the_points_it_has(void)
     CHECK(x[0] == 0.0f && x[3 * D - 1] == 0.0f);
     memcpy(x, before, sizeof x);
     REQUIRE_OK(tuned_apply(t, threads, POINT_MLP_OUT, 1, x, 3, &st), st);
-    CHECK(memcmp(x, before, sizeof x) == 0);
+    CHECK(test_same_bytes(x, before, sizeof x));
     threads_destroy(threads);
     tuned_close(t);
 }
@@ -176,9 +176,9 @@ static void a_lens_reads_through_it(void)
     REQUIRE_OK(read_with(e, NULL, 1, plain, &st), st);
     REQUIRE_OK(read_with(e, "zero", 1, zero, &st), st);
     REQUIRE_OK(read_with(e, "some", 1, some, &st), st);
-    CHECK(memcmp(plain, zero, sizeof plain) == 0);
-    CHECK(memcmp(plain[0], some[0], sizeof plain[0]) != 0); /* the last layer needs no map */
-    CHECK(memcmp(plain[1], some[1], sizeof plain[1]) == 0);
+    CHECK(test_same_bytes(plain, zero, sizeof plain));
+    CHECK(!test_same_bytes(plain[0], some[0], sizeof plain[0])); /* the last layer needs no map */
+    CHECK(test_same_bytes(plain[1], some[1], sizeof plain[1]));
     CHECK(read_with(e, "other", 1, some, &st) == STATUS_NOT_FOUND);
     CHECK(read_with(e, "some", 2, some, &st) == STATUS_INVALID);
     CHECK_CONTAINS(st.message, "resid_post.2");

@@ -204,12 +204,10 @@ bool letters_word(const char *s, size_t n)
         uint32_t c = decode(s + at, n - at, &length);
         if (is_blank(c)) {
             ended = begun;
-        } else if (ended) {
-            return false;
-        } else if (letters_has(c)) {
+        } else if (!ended && letters_has(c)) {
             begun = true;
             joined = false;
-        } else if (begun && (c == '\'' || c == '-' || c == 0x2019)) {
+        } else if (!ended && begun && (c == '\'' || c == '-' || c == 0x2019)) {
             joined = true; /* a letter must follow, or another of these and then one */
         } else {
             return false;

@@ -59,20 +59,19 @@ int direct_pull(const struct weights *w, struct threads *threads, enum point poi
     const struct layer_weights *of = &w->layers[layer];
     size_t D = w->config->hidden_size;
     bool attention = point == POINT_Z || point == POINT_ATTN_OUT_RAW;
-    const struct tensor *matrix = point == POINT_Z         ? &of->o_proj
-                                  : point == POINT_NEURONS ? &of->down_proj
-                                                           : NULL;
-    bool normed = matrix || point == POINT_ATTN_OUT_RAW || point == POINT_MLP_OUT_RAW;
+    bool multiplied = point == POINT_Z || point == POINT_NEURONS;
+    bool normed = multiplied || point == POINT_ATTN_OUT_RAW || point == POINT_MLP_OUT_RAW;
+    const struct tensor *matrix = attention ? &of->o_proj : &of->down_proj;
     const float *gain = attention ? of->post_attention_gain : of->post_feedforward_gain;
     double r = normed ? inverse_rms(raw, D, w->config->rms_norm_eps) : 1.0;
-    float *before = matrix ? memory_alloc(n * D, sizeof *before) : out;
+    float *before = multiplied ? memory_alloc(n * D, sizeof *before) : out;
     if (!before) {
         return status_no_memory(st, n * D * sizeof *before);
     }
     for (size_t i = 0; i < n * D; i++) {
         before[i] = normed ? (float)(r * (double)u[i] * (double)gain[i % D]) : u[i];
     }
-    if (matrix) { /* [D, k] as stored: y = W^T before */
+    if (multiplied) { /* [D, k] as stored: y = W^T before */
         size_t k = matrix->shape[1];
         kernel_matmul_columns(threads, before, n, matrix, 0, k, out, k);
         memory_free(before);

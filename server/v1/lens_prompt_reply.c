@@ -285,7 +285,7 @@ void lens_prompt_write_done(struct text *out, const struct lens_prompt *l)
     emit_key(&w, "kind");
     emit_string(&w, "done");
     emit_key(&w, "seq_len");
-    emit_int(&w, (long long)(l->options.n_ids + n));
+    emit_int(&w, (long long)l->options.n_ids + (long long)n);
     emit_key(&w, "prompt_len");
     emit_int(&w, (long long)l->options.n_ids);
     emit_key(&w, "vocab_size");

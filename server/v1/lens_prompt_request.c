@@ -147,6 +147,8 @@ static void read_layers(struct lens_prompt *l)
     l->layers = memory_alloc(L, sizeof *l->layers);
     if (!in || !l->layers) {
         status_no_memory(&f->st, L * sizeof *l->layers);
+        memory_free(in);
+        return;
     }
     for (const cJSON *item = list ? list->child : NULL; item && !f->st.code; item = item->next) {
         long long layer;

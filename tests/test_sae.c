@@ -276,6 +276,47 @@ static void every_kind_of_saelens_is_the_oracles(void)
     fixture_close(&f);
 }
 
+/* With norms around the SAE and rows that are rescaled, too. */
+static void the_parts_of_its_features_make_the_reconstruction(void)
+{
+    struct fixture f;
+    struct status st = {0};
+    REQUIRE_OK(fixture_open(&f, fixtures[0], &st), st);
+    int kinds = 0;
+    for (size_t i = 0; i < f.catalogue.n_sources; i++) {
+        const struct sae_source *s = &f.catalogue.sources[i];
+        struct sae *sae;
+        struct sparse features = {0}, none = {0};
+        static const uint32_t index[] = {0, 3, 7};
+        static const float value[] = {1.5f, 0.25f, 2.0f};
+        float x[128], whole[128], rest[128], part[128];
+        REQUIRE_OK(sae_open(&sae, s, &st), st);
+        for (size_t d = 0; d < s->d_in; d++) {
+            x[d] = 4.0f * sinf((float)(7 * d + 3)) + 0.3f;
+        }
+        sparse_append(&none, NULL, NULL, 0);
+        sparse_append(&features, index, value, 3);
+        REQUIRE_OK(sae_decode(sae, threads, &features, x, whole, &st), st);
+        REQUIRE_OK(sae_decode(sae, threads, &none, x, rest, &st), st);
+        for (size_t k = 0; k < features.start[1]; k++) {
+            REQUIRE_OK(sae_feature_part(sae, x, features.index[k], features.value[k], part, &st),
+                       st);
+            for (size_t d = 0; d < s->d_out; d++) {
+                rest[d] += part[d];
+            }
+        }
+        for (size_t d = 0; d < s->d_out; d++) {
+            CHECK_NEAR(rest[d], whole[d], 1e-4);
+        }
+        kinds++;
+        sparse_free(&features);
+        sparse_free(&none);
+        sae_close(sae);
+    }
+    CHECK(kinds == 13);
+    fixture_close(&f);
+}
+
 static void a_saelens_copy_of_a_gemma_scope_sae_gives_the_same(void)
 {
     struct fixture f;
@@ -881,6 +922,7 @@ static const struct test tests[] = {
     TEST(counts_and_errors_are_the_oracles),
     TEST(transcoders_write_what_the_oracle_does),
     TEST(every_kind_of_saelens_is_the_oracles),
+    TEST(the_parts_of_its_features_make_the_reconstruction),
     TEST(a_saelens_copy_of_a_gemma_scope_sae_gives_the_same),
     TEST(pre_activations_are_the_oracles_and_encode_only_picks),
     TEST(neighbours_are_the_oracles),

@@ -112,6 +112,39 @@ static void a_lens_that_is_cut_frees_the_worker(void)
     site_close(&s);
 }
 
+/* 100 positions, 200 KB each: a client who reads late gets every one. */
+static void a_lens_leaves_no_frame_out_for_a_slow_client(void)
+{
+    struct site s;
+    REQUIRE(site_open(&s));
+    struct client c = dial(http_server_port(s.http));
+    int small = 65536; /* what the kernel keeps for us */
+    CHECK(setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+    struct text body = {0};
+    text_string(&body, "{\"top_n\":100,\"sites\":[\"resid_pre\",\"attn_out\",\"resid_mid\","
+                       "\"mlp_out\",\"resid_post\"],\"tokens\":[2");
+    for (int i = 1; i < 100; i++) {
+        text_printf(&body, ",%d", 300 + i);
+    }
+    text_string(&body, "]}");
+    CHECK(send_request(&c, "POST /v1/lens/prompt", "Connection: close\r\n", body.data));
+    for (int i = 0; i < 5000 && queue_depth(s.v.app.queue) == 0 && computed(&s) < 100; i++) {
+        usleep(1000);
+    }
+    usleep(1000000); /* frames wait meanwhile */
+    while (receive_more(&c)) {
+    }
+    size_t n = 0;
+    for (const char *at = c.in.data; at && (at = strstr(at, "{\"kind\":\"token\"")); at++) {
+        n++;
+    }
+    CHECK(c.in.length > (size_t)8 << 20);
+    CHECK(n == 100 && strstr(c.in.data, "\"kind\":\"done\""));
+    text_free(&body);
+    hang_up(&c);
+    site_close(&s);
+}
+
 static void a_client_that_leaves_while_it_waits_frees_the_worker_too(void)
 {
     struct site s;
@@ -204,6 +237,7 @@ static void a_server_that_stops_ends_its_streams(void)
 static const struct test tests[] = {
     TEST(a_stream_that_is_cut_frees_the_worker_within_two_tokens),
     TEST(a_lens_that_is_cut_frees_the_worker),
+    TEST(a_lens_leaves_no_frame_out_for_a_slow_client),
     TEST(a_client_that_leaves_while_it_waits_frees_the_worker_too),
     TEST(a_stream_says_the_whole_text_and_ends),
     TEST(others_are_answered_while_a_text_is_continued),

@@ -98,7 +98,7 @@ static void track(const struct readout_options *o, const float *logits, size_t V
         float mine = logits[id];
         int32_t before = 0;
         for (size_t v = 0; v < V; v++) {
-            before += logits[v] > mine || (logits[v] == mine && v < id);
+            before += logits[v] > mine || (v < id && logits[v] == mine);
         }
         row->ranks[k] = before + 1;
         row->logits[k] = mine;

@@ -3,6 +3,7 @@
 #define DM_APP_H
 
 #include "core/engine.h"
+#include "server/http/request_log.h"
 #include "server/store/store.h"
 #include "server/work/queue.h"
 #include "server/work/sources.h"
@@ -22,6 +23,7 @@ struct app {
     struct sources *sources;
     struct queue *queue;
     struct metrics *metrics;
+    struct request_log log;
     struct index_jobs *index_jobs;
     size_t token_limit;         /* --token-limit, never over max_position_embeddings */
     uint64_t reply_limit;       /* --reply-limit: bytes of a trace reply */

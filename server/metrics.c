@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+/* From an answer out of the cache to a long prompt behind others. */
+const double metrics_bounds[METRICS_BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                                0.25,  0.5,    1,     2.5,  5,     10,   30};
+
 void metrics_init(struct metrics *metrics)
 {
     memset(metrics, 0, sizeof *metrics);
@@ -37,11 +41,47 @@ static struct metrics_count *find(struct metrics *metrics, const char *route, in
     return count;
 }
 
-void metrics_request(struct metrics *metrics, const char *route, int status)
+static struct metrics_latency *find_latency(struct metrics *metrics, const char *route)
+{
+    for (size_t i = 0; i < metrics->n_latencies; i++) {
+        if (strcmp(metrics->latencies[i].route, route) == 0) {
+            return &metrics->latencies[i];
+        }
+    }
+    if (metrics->n_latencies == METRICS_ROUTES) {
+        return &metrics->latencies[METRICS_ROUTES - 1];
+    }
+    struct metrics_latency *latency = &metrics->latencies[metrics->n_latencies++];
+    *latency = (struct metrics_latency){.route = route};
+    return latency;
+}
+
+void metrics_request(struct metrics *metrics, const char *route, int status, double seconds)
+{
+    const char *name = route ? route : "unmatched";
+    size_t bucket = 0;
+    while (bucket < METRICS_BUCKETS && seconds > metrics_bounds[bucket]) {
+        bucket++;
+    }
+    pthread_mutex_lock(&metrics->lock);
+    find(metrics, name, status)->requests++;
+    struct metrics_latency *latency = find_latency(metrics, name);
+    latency->count++;
+    latency->seconds += seconds;
+    if (bucket < METRICS_BUCKETS) {
+        latency->within[bucket]++;
+    }
+    pthread_mutex_unlock(&metrics->lock);
+}
+
+size_t metrics_latencies(struct metrics *metrics, struct metrics_latency *latencies,
+                         size_t capacity)
 {
     pthread_mutex_lock(&metrics->lock);
-    find(metrics, route ? route : "unmatched", status)->requests++;
+    size_t n = metrics->n_latencies < capacity ? metrics->n_latencies : capacity;
+    memcpy(latencies, metrics->latencies, n * sizeof *latencies);
     pthread_mutex_unlock(&metrics->lock);
+    return n;
 }
 
 size_t metrics_requests(struct metrics *metrics, struct metrics_count *counts, size_t capacity)

@@ -19,10 +19,10 @@ static void counts_hits_misses_and_replies_by_route_and_status(void)
     metrics_cache(&m, 3, 2);
     metrics_cache(&m, 0, 1);
     CHECK(atomic_load(&m.cache_hits) == 3 && atomic_load(&m.cache_misses) == 3);
-    metrics_request(&m, "/health", 200);
-    metrics_request(&m, "/health", 200);
-    metrics_request(&m, "/health", 500);
-    metrics_request(&m, NULL, 404);
+    metrics_request(&m, "/health", 200, 0.02);
+    metrics_request(&m, "/health", 200, 0.02);
+    metrics_request(&m, "/health", 500, 0.02);
+    metrics_request(&m, NULL, 404, 0.02);
     CHECK(metrics_requests(&m, counts, 4) == 3);
     CHECK_STRING(counts[0].route, "/health");
     CHECK(counts[0].status == 200 && counts[0].requests == 2);
@@ -38,10 +38,19 @@ static void keeps_counting_when_the_table_is_full(void)
     static struct metrics_count counts[METRICS_COUNTS + 1];
     metrics_init(&m);
     for (int i = 0; i < METRICS_COUNTS + 10; i++) {
-        metrics_request(&m, "/v1/tokenize", i);
+        metrics_request(&m, "/v1/tokenize", i, 0.02);
     }
     CHECK(metrics_requests(&m, counts, METRICS_COUNTS + 1) == METRICS_COUNTS);
     CHECK(counts[METRICS_COUNTS - 1].requests == 11);
+    static char names[METRICS_ROUTES + 10][8];
+    static struct metrics_latency latencies[METRICS_ROUTES + 1];
+    for (int i = 0; i < METRICS_ROUTES + 10; i++) {
+        snprintf(names[i], sizeof names[i], "/%d", i);
+        metrics_request(&m, names[i], 200, 1e9); /* longer than any bound */
+    }
+    CHECK(metrics_latencies(&m, latencies, METRICS_ROUTES + 1) == METRICS_ROUTES);
+    CHECK(latencies[METRICS_ROUTES - 1].count == 12 && latencies[0].count == METRICS_COUNTS + 10);
+    CHECK(latencies[1].within[METRICS_BUCKETS - 1] == 0 && latencies[1].seconds == 1e9);
     metrics_destroy(&m);
 }
 

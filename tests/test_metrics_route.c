@@ -65,10 +65,10 @@ static void counts_replies_by_route_and_status(void)
 {
     struct v1 v;
     REQUIRE(v1_open(&v, V1_DEMO));
-    metrics_request(&v.metrics, "/v1/trace", 200);
-    metrics_request(&v.metrics, "/v1/trace", 200);
-    metrics_request(&v.metrics, "/v1/trace", 413);
-    metrics_request(&v.metrics, NULL, 404);
+    metrics_request(&v.metrics, "/v1/trace", 200, 0.02);
+    metrics_request(&v.metrics, "/v1/trace", 200, 0.02);
+    metrics_request(&v.metrics, "/v1/trace", 413, 0.02);
+    metrics_request(&v.metrics, NULL, 404, 0.02);
     char *text = scrape(&v);
     static const char name[] = "darkmatter_http_requests_total";
     char line[160];
@@ -82,12 +82,41 @@ static void counts_replies_by_route_and_status(void)
     v1_close(&v);
 }
 
+static void has_a_histogram_of_every_route(void)
+{
+    struct v1 v;
+    REQUIRE(v1_open(&v, V1_DEMO));
+    static const double seconds[] = {0.0002, 0.02, 0.02, 0.5, 500};
+    for (int i = 0; i < 5; i++) {
+        metrics_request(&v.metrics, "/v1/trace", i ? 200 : 400, seconds[i]);
+    }
+    char *text = scrape(&v);
+    static const struct {
+        const char *le;
+        double count;
+    } buckets[] = {{"0.001", 1}, {"0.01", 1}, {"0.025", 3}, {"0.25", 3},
+                   {"0.5", 4},   {"30", 4},   {"+Inf", 5}};
+    static const char name[] = "darkmatter_http_request_duration_seconds";
+    char line[160];
+    for (int i = 0; i < 7; i++) {
+        snprintf(line, sizeof line, "%s_bucket{route=\"/v1/trace\",le=\"%s\"}", name,
+                 buckets[i].le);
+        CHECK(value(text, line) == buckets[i].count);
+    }
+    snprintf(line, sizeof line, "%s_count{route=\"/v1/trace\"}", name);
+    CHECK(value(text, line) == 5);
+    snprintf(line, sizeof line, "%s_sum{route=\"/v1/trace\"}", name);
+    CHECK_NEAR(value(text, line), 500.5402, 1e-3);
+    memory_free(text);
+    v1_close(&v);
+}
+
 /* Every line is a comment or a sample of a metric that HELP and TYPE have introduced. */
 static void is_well_formed(void)
 {
     struct v1 v;
     REQUIRE(v1_open(&v, V1_DEMO));
-    metrics_request(&v.metrics, "/health", 200);
+    metrics_request(&v.metrics, "/health", 200, 0.02);
     char *text = scrape(&v);
     char introduced[80] = "";
     int samples = 0;
@@ -96,10 +125,12 @@ static void is_well_formed(void)
         char name[80];
         if (sscanf(line, "# TYPE %79s", name) == 1) {
             snprintf(introduced, sizeof introduced, "%s", name);
-            CHECK(strstr(line, " counter") || strstr(line, " gauge"));
+            CHECK(strstr(line, " counter") || strstr(line, " gauge") || strstr(line, " histogram"));
         } else if (line[0] != '#') {
             size_t n = strlen(introduced);
-            CHECK(n > 0 && strncmp(line, introduced, n) == 0 && (line[n] == ' ' || line[n] == '{'));
+            size_t end =
+                n + strcspn(line + n, " {"); /* a histogram's have an ending of their own */
+            CHECK(n > 0 && strncmp(line, introduced, n) == 0 && (end == n || line[n] == '_'));
             CHECK(strncmp(line, "darkmatter_", 11) == 0);
             samples++;
         } else {
@@ -114,6 +145,7 @@ static void is_well_formed(void)
 static const struct test tests[] = {
     TEST(counts_what_the_server_does),
     TEST(counts_replies_by_route_and_status),
+    TEST(has_a_histogram_of_every_route),
     TEST(is_well_formed),
 };
 

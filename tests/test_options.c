@@ -37,6 +37,7 @@ static void serves_the_demo_on_this_machine_when_nothing_is_said(void)
     CHECK(o.port == 5002 && o.token_limit == 1024 && o.reply_limit == 256u << 20);
     CHECK(o.threads == 0 && o.sae_memory == 0 && o.embed_scale == EMBED_SCALE_AUTO);
     CHECK(o.precision == PRECISION_EXACT);
+    CHECK(o.log == 0 && o.slow_ms == 10000);
     CHECK(!o.secret && !o.no_secret && !o.model_id && o.n_allow_hosts == 0);
     CHECK_STRING(o.model, "./demo");
     CHECK(o.n_saes == 1);
@@ -55,9 +56,10 @@ static void takes_every_flag_of_serve(void)
                      "serve --model m --model-id id --saes a --saes=b --db d.db --host 0.0.0.0 "
                      "--port 0 --allow-host x.org --allow-host=y.org --no-secret --token-limit 7 "
                      "--reply-limit 2k --sae-memory 4G --threads 3 --precision bf16 "
-                     "--embed-scale bf16 --share .",
+                     "--embed-scale bf16 --log json --slow-ms 250 --share .",
                      &st),
                st);
+    CHECK(o.log == 2 && o.slow_ms == 250);
     CHECK_STRING(o.model, "m");
     CHECK_STRING(o.model_id, "id");
     CHECK(o.n_saes == 2 && o.n_allow_hosts == 2);
@@ -192,8 +194,8 @@ static void refuses_what_it_cannot_use(void)
         {"serve --reply-limit 99999999T", "99999999T"},
         {"serve --sae-memory G", "\"G\""},
         {"serve --no-secret=1", "takes no value"},
-        {"serve --precision fp8", "\"exact\" or \"bf16\", found \"fp8\""},
-        {"serve --embed-scale f16", "auto, bf16 or f32"},
+        {"serve --precision fp8", "--precision: expected exact|bf16, found \"fp8\""},
+        {"serve --embed-scale f16", "auto|bf16|f32"},
         {"serve --share no/such/folder", "no/such/folder"},
         {"serve --share demo", "static/"},
     };
@@ -260,7 +262,8 @@ static void shows_each_command_its_own_flags(void)
     static const char *const all[] = {
         "--model ",  "--model-id",   "--saes",        "--db",          "--host",
         "--port",    "--no-secret",  "--allow-host",  "--token-limit", "--reply-limit",
-        "--threads", "--sae-memory", "--embed-scale", "--precision",   "--share"};
+        "--threads", "--sae-memory", "--embed-scale", "--precision",   "--log",
+        "--slow-ms", "--share"};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         CHECK_CONTAINS(text.data, all[i]);
     }

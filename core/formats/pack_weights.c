@@ -149,6 +149,7 @@ int pack_shard(struct packing *p, const struct safetensors *shard, struct status
         for (size_t i = 0; i < n && !code; i++) {
             code = write_tensor(p, f, path.data, shard, i, st);
         }
+        code = code ? code : safetensors_check(shard, st); /* what was read was what lies there */
         code = pack_close(f, path.data, code, st);
     }
     safetensors_release_pages(shard);

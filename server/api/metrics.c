@@ -23,6 +23,35 @@ static void write_requests(struct text *out, struct metrics *metrics)
     memory_free(counts);
 }
 
+static void write_latency(struct text *out, const struct metrics_latency *l)
+{
+    static const char name[] = "darkmatter_http_request_duration_seconds";
+    uint64_t within = 0;
+    for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+        within += l->within[i];
+        text_printf(out, "%s_bucket{route=\"%s\",le=\"%g\"} %llu\n", name, l->route,
+                    metrics_bounds[i], (unsigned long long)within);
+    }
+    text_printf(out, "%s_bucket{route=\"%s\",le=\"+Inf\"} %llu\n", name, l->route,
+                (unsigned long long)l->count);
+    text_printf(out, "%s_sum{route=\"%s\"} %.6f\n", name, l->route, l->seconds);
+    text_printf(out, "%s_count{route=\"%s\"} %llu\n", name, l->route, (unsigned long long)l->count);
+}
+
+static void write_latencies(struct text *out, struct metrics *metrics)
+{
+    struct metrics_latency *latencies = memory_alloc(METRICS_ROUTES, sizeof *latencies);
+    size_t n = latencies ? metrics_latencies(metrics, latencies, METRICS_ROUTES) : 0;
+    text_string(out,
+                "# HELP darkmatter_http_request_duration_seconds From the request line to the last "
+                "byte of the reply handed to the system, by route.\n"
+                "# TYPE darkmatter_http_request_duration_seconds histogram\n");
+    for (size_t i = 0; i < n; i++) {
+        write_latency(out, &latencies[i]);
+    }
+    memory_free(latencies);
+}
+
 enum http_next api_metrics(struct exchange *x)
 {
     const struct app *app = x->app;
@@ -52,5 +81,6 @@ enum http_next api_metrics(struct exchange *x)
                   (unsigned long long)figures.bytes);
     }
     write_requests(out, app->metrics);
+    write_latencies(out, app->metrics);
     return HTTP_DONE;
 }

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { TEXT, LIST, NUMBER, COUNT, BYTES, FLAG, SCALE, PRECISION };
+/* CHOICE: one of the words of `value`, kept as its place among them. */
+enum kind { TEXT, LIST, NUMBER, COUNT, BYTES, FLAG, CHOICE };
 
 enum command {
     SERVE = 1,
@@ -78,10 +79,14 @@ static const struct flag {
      SERVE | INDEX | EVALUATE | VERIFY, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
     {"--threads", "N", "compute threads (all processors)", SERVE | INDEX | EVALUATE | VERIFY,
      NUMBER, offsetof(struct options, threads), 1, 256},
-    {"--precision", "KIND", "exact, or bf16: rows are rounded before products, faster (exact)",
-     SERVE | INDEX | EVALUATE | VERIFY, PRECISION, offsetof(struct options, precision), 0, 0},
-    {"--embed-scale", "KIND", "auto, f32 or bf16: rounding of sqrt(hidden size) (auto)",
-     SERVE | INDEX | EVALUATE | VERIFY, SCALE, offsetof(struct options, embed_scale), 0, 0},
+    {"--precision", "exact|bf16", "bf16: rows are rounded before products, faster (exact)",
+     SERVE | INDEX | EVALUATE | VERIFY, CHOICE, offsetof(struct options, precision), 0, 0},
+    {"--embed-scale", "auto|bf16|f32", "rounding of sqrt(hidden size) (auto)",
+     SERVE | INDEX | EVALUATE | VERIFY, CHOICE, offsetof(struct options, embed_scale), 0, 0},
+    {"--log", "quiet|text|json", "quiet: only failed and slow requests get a line (quiet)", SERVE,
+     CHOICE, offsetof(struct options, log), 0, 0},
+    {"--slow-ms", "N", "a request that takes as long is slow; 0: none is (10000)", SERVE, NUMBER,
+     offsetof(struct options, slow_ms), 0, INT_MAX},
     {"--no-auto-index", NULL, "do not index the demo's corpus on first start", SERVE, FLAG,
      offsetof(struct options, no_auto_index), 0, 0},
     {"--corpus", "PATH", "JSONL or text file, folder, or - (stdin); may be repeated (the demo's)",
@@ -144,7 +149,7 @@ void options_usage(const char *command, struct text *out)
             char left[48];
             (void)snprintf(left, sizeof left, "%s %s", flags[i].name,
                            flags[i].value ? flags[i].value : "");
-            text_printf(out, "  %-22s %s\n", left, flags[i].help);
+            text_printf(out, "  %-27s %s\n", left, flags[i].help);
         }
     }
 }
@@ -243,24 +248,20 @@ static int store_value(struct options *o, const struct flag *f, const char *valu
     case FLAG:
         *(bool *)(void *)field = true;
         return STATUS_OK;
-    case PRECISION:
-        o->precision = strcmp(value, "bf16") == 0 ? PRECISION_BF16 : PRECISION_EXACT;
-        if (strcmp(value, precision_name(o->precision)) == 0) {
-            return STATUS_OK;
-        }
-        return status_set(st, STATUS_INVALID,
-                          "--precision: expected \"exact\" or \"bf16\", found \"%s\"", value);
-    case SCALE:
+    case CHOICE:
         break;
     }
-    static const char *const names[] = {"auto", "bf16", "f32"};
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(value, names[i]) == 0) {
-            o->embed_scale = (enum embed_scale)i;
+    int place = 0;
+    size_t length = strlen(value);
+    for (const char *word = f->value; word; place++) {
+        size_t n = strcspn(word, "|");
+        if (n == length && memcmp(word, value, n) == 0) {
+            *(int *)(void *)field = place;
             return STATUS_OK;
         }
+        word = word[n] ? word + n + 1 : NULL;
     }
-    return status_set(st, STATUS_INVALID, "--embed-scale: expected auto, bf16 or f32, found \"%s\"",
+    return status_set(st, STATUS_INVALID, "%s: expected %s, found \"%s\"", f->name, f->value,
                       value);
 }
 
@@ -341,6 +342,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
                           .host = "127.0.0.1",
                           .port = 5002,
                           .db = "darkmatter.db",
+                          .slow_ms = 10000,
                           .token_limit = 1024,
                           .context = 128,
                           .reply_limit = 256ull * 1024 * 1024};

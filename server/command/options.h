@@ -34,6 +34,8 @@ struct options {
     uint64_t sae_memory;
     enum precision precision;
     enum embed_scale embed_scale;
+    int log;         /* enum request_log_format */
+    int slow_ms;     /* 0: no request is slow */
     bool no_special; /* tokenize */
     bool is_demo;    /* neither --model nor --saes was given */
     bool no_auto_index;

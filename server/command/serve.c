@@ -68,16 +68,37 @@ static int check_access(const struct options *o, struct status *st)
 
 static void finished(struct exchange *x, size_t bytes)
 {
-    (void)bytes;
     const struct app *app = x->app;
-    metrics_request(app->metrics, x->route ? x->route->pattern : NULL, x->response.status);
+    int64_t us = exchange_age_us(x);
+    metrics_request(app->metrics, x->route ? x->route->pattern : NULL, x->response.status,
+                    (double)us / 1e6);
+    request_log_exchange(&app->log, x, bytes, us);
+}
+
+static void notice(void *user, const char *line)
+{
+    const struct serving *s = user;
+    request_log_message(&s->app.log, "note", line);
+}
+
+/* One clear line, whatever the log is. */
+static int failed(const struct serving *s, const struct status *st)
+{
+    if (s->app.log.format == REQUEST_LOG_JSON) {
+        request_log_message(&s->app.log, "error", st->message);
+        return EXIT_FAILED;
+    }
+    return command_failed(st);
 }
 
 static int open_engine(struct serving *s, const struct options *o, struct status *st)
 {
     struct engine_options options = options_engine(o);
-    options.notice = command_notice;
-    (void)fprintf(stderr, "opening %s ...\n", o->model);
+    options.notice = notice;
+    options.notice_user = s;
+    if (s->app.log.format != REQUEST_LOG_JSON) {
+        (void)fprintf(stderr, "opening %s ...\n", o->model);
+    }
     int code = engine_open(&s->app.engine, &options, st);
     if (code) {
         return code;
@@ -138,7 +159,8 @@ static void go_on_indexing(struct serving *s, const struct options *o)
 {
     struct status st = {0};
     if (index_on_start(&s->app, !o->no_auto_index, o->is_demo, &st)) {
-        (void)fprintf(stderr, "note: nothing is indexed now: %s\n", st.message);
+        status_prefix(&st, "nothing is indexed now");
+        notice(s, st.message);
     }
 }
 
@@ -223,6 +245,8 @@ int command_serve(const struct options *o)
     }
     metrics_init(&s->metrics);
     s->app.metrics = &s->metrics;
+    s->app.log = (struct request_log){
+        .format = (enum request_log_format)o->log, .slow_ms = o->slow_ms, .to = stderr};
     int code = open_engine(s, o, &st);
     if (code == STATUS_OK) {
         (void)((code = open_store(s, o, &st)) ||
@@ -238,11 +262,12 @@ int command_serve(const struct options *o)
         go_on_indexing(s, o);
         int number = 0;
         (void)sigwait(&stop, &number);
-        (void)fprintf(stderr, "stopping: answering what is under way ...\n");
+        request_log_message(&s->app.log, NULL, "stopping: answering what is under way ...");
         index_jobs_stop(s->app.index_jobs);
         drain(s);
     }
     close_all(s);
+    code = code ? failed(s, &st) : EXIT_OK;
     memory_free(s);
-    return code ? command_failed(&st) : EXIT_OK;
+    return code;
 }

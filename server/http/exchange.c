@@ -149,14 +149,24 @@ static const char *find_query(const struct request *request, const char *name)
     return request->target ? target_query(request->target, request->target_length, name) : NULL;
 }
 
+static int64_t now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t exchange_age_us(const struct exchange *x)
+{
+    return now_us() - x->started_us;
+}
+
 void exchange_open(struct exchange *x, void *app)
 {
     static atomic_uint_fast64_t last_id;
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
     *x = (struct exchange){.app = app};
     x->id = atomic_fetch_add(&last_id, 1) + 1;
-    x->started_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    x->started_us = now_us();
     x->request.query = find_query;
     x->response.status = 200;
     x->response.content_type = HTTP_JSON;

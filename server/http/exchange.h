@@ -27,6 +27,7 @@ enum http_next { HTTP_DONE, HTTP_WAIT, HTTP_STREAM };
 
 #define HTTP_PARAMETERS 4
 #define HTTP_HEADERS 16
+#define HTTP_REQUEST_ID 64 /* bytes of a request id at most */
 
 struct request {
     const char *method; /* "GET" */
@@ -58,11 +59,12 @@ struct response {
 struct exchange {
     struct request request;
     struct response response;
-    void *app;                       /* what the routes were given */
-    uint64_t id;                     /* request id, for logs */
-    uint64_t client;                 /* who asks (client.h); 0 without a connection */
-    int64_t started_us;              /* monotonic */
-    const struct route *route;       /* NULL while unrouted, for metrics and logs */
+    void *app;                            /* what the routes were given */
+    uint64_t id;                          /* counts requests since the start */
+    char request_id[HTTP_REQUEST_ID + 1]; /* X-Request-Id: the client's, else one of ours */
+    uint64_t client;                      /* who asks (client.h); 0 without a connection */
+    int64_t started_us;                   /* monotonic */
+    const struct route *route;            /* NULL while unrouted, for metrics and logs */
     void *state;                     /* the handler's own, freed by free_state when all is over */
     void (*free_state)(void *state); /* may be NULL */
     void (*start)(struct exchange *x);
@@ -93,6 +95,9 @@ void exchange_header(struct exchange *x, const char *name, const char *format, .
     __attribute__((format(printf, 3, 4)));
 
 int exchange_http_status(enum status_code code);
+
+/* Microseconds since the exchange began. */
+int64_t exchange_age_us(const struct exchange *x);
 
 /* Parses the body as one JSON object; on failure the response is filled and NULL returned.
  * The tree is the caller's. */

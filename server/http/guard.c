@@ -3,8 +3,11 @@
 #include "core/base/text.h"
 
 #include <arpa/inet.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #define HOST_MAX 256
 
@@ -191,6 +194,26 @@ bool guard_admit(const struct guard *guard, struct exchange *x)
     return admit_host(guard, x) && admit_origin(guard, x) && admit_secret(guard, x);
 }
 
+/* A client's own id is taken if it can stand in a log without any care: letters, digits, ._:-
+ * Others get the time of the start and a number, which no other run has. */
+static void identify(struct exchange *x)
+{
+    static atomic_llong started;
+    const char *sent = x->request.header ? x->request.header(&x->request, "X-Request-Id") : NULL;
+    size_t n = sent ? strlen(sent) : 0;
+    size_t plain = sent ? strspn(sent, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                       "0123456789._:-")
+                        : 0;
+    if (n > 0 && n <= HTTP_REQUEST_ID && plain == n) {
+        memcpy(x->request_id, sent, n + 1);
+        return;
+    }
+    long long none = 0;
+    (void)atomic_compare_exchange_strong(&started, &none, (long long)time(NULL));
+    (void)snprintf(x->request_id, sizeof x->request_id, "%llx-%llu",
+                   (unsigned long long)atomic_load(&started), (unsigned long long)x->id);
+}
+
 void guard_response_headers(struct exchange *x)
 {
     exchange_header(x, "Content-Security-Policy",
@@ -200,5 +223,6 @@ void guard_response_headers(struct exchange *x)
     exchange_header(x, "Referrer-Policy", "no-referrer");
     exchange_header(x, "Cross-Origin-Resource-Policy", "same-origin");
     exchange_header(x, "Cache-Control", "no-store");
-    exchange_header(x, "X-Request-Id", "%llu", (unsigned long long)x->id);
+    identify(x);
+    exchange_header(x, "X-Request-Id", "%s", x->request_id);
 }

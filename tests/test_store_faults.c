@@ -36,10 +36,10 @@ static void refuses_the_database_of_a_newer_darkmatter(void)
     REQUIRE(fixture_open(&f));
     store_close(f.store);
     f.store = NULL;
-    REQUIRE(fixture_sql(&f, "PRAGMA user_version = 7"));
+    REQUIRE(fixture_sql(&f, "PRAGMA user_version = 7007"));
     check_refused(&f, MIGRATIONS, STATUS_UNSUPPORTED,
-                  "made by a newer darkmatter (schema 7, this one knows 3): use that version, or "
-                  "another --db");
+                  "made by a newer darkmatter (schema 7007, this one knows ");
+    CHECK_CONTAINS(f.st.message, "): use that version, or another --db");
     CHECK_CONTAINS(f.st.message, f.path);
     fixture_close(&f);
 }

@@ -13,6 +13,10 @@ const views = [
     open: async (...args) => (await import('./feature.js')).openFeature(...args),
   },
   {
+    path: /^\/(?<model>[^/]+)\/(?<source>[^/]+)\/report\/?$/,
+    open: async (...args) => (await import('./report.js')).openReport(...args),
+  },
+  {
     path: /^\/(?<model>[^/]+)\/(?<source>[^/]+)\/?$/,
     open: async (...args) => (await import('./source.js')).openSource(...args),
   },

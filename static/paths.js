@@ -3,6 +3,7 @@ const part = encodeURIComponent;
 
 export const modelPath = (model) => `/${part(model)}`;
 export const sourcePath = (model, source) => `/${part(model)}/${part(source)}`;
+export const reportPath = (model, source) => `${sourcePath(model, source)}/report`;
 export const featurePath = (model, source, index) => `${sourcePath(model, source)}/${index}`;
 export const labPath = (query) => `/?${new URLSearchParams(query)}`;
 export const toolPath = (tool, query) => `/${tool}?${new URLSearchParams(query)}`;

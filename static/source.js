@@ -3,7 +3,7 @@ import { request, requestBytes } from './api.js';
 import { cloud, readSummary } from './cloud.js';
 import { h, svg } from './dom.js';
 import { count, percent, short } from './format.js';
-import { featurePath, modelPath, searchPath, setQuery } from './paths.js';
+import { featurePath, modelPath, reportPath, searchPath, setQuery } from './paths.js';
 import { feature, label, meaning } from './dashboard.js';
 import { describe } from './sources.js';
 
@@ -40,7 +40,7 @@ function headline({ model, source }) {
     h('div', { class: 'where' },
       h('nav', { class: 'crumbs', 'aria-label': 'Where this is' },
         h('a', { href: modelPath(model) }, model), h('span', { 'aria-hidden': 'true' }, '/'), h('span', { 'aria-current': 'page' }, source)),
-      h('div', { class: 'steps' }, random,
+      h('div', { class: 'steps' }, random, h('a', { class: 'plain', id: 'report', href: reportPath(model, source) }, 'What it leaves unexplained'),
         h('a', { class: 'plain', href: searchPath({ source, in: 'fires' }) }, 'Search by token'))),
     name, totals);
   return { element, name, totals };

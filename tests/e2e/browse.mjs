@@ -394,6 +394,29 @@ test('browse: the lab leaves out features that are too dense, and says so in its
   });
 });
 
+test('browse: a source’s report says how to make it, then shows what evaluate found', async () => {
+  const report = `/${MODEL}/${SOURCE}/report`;
+  await at(report, {}, (tab) => tab.locator('#notevaluated', { hasText: `./darkmatter evaluate --source ${SOURCE}` }).waitFor());
+  execFileSync(process.env.DARKMATTER ?? './darkmatter',
+    ['evaluate', '--db', server.db, '--source', SOURCE, '--limit-tokens', '1500'], { stdio: 'ignore' });
+  const { evaluations: [{ report: found }] } = await ask(`/api/source/${MODEL}/${SOURCE}/evaluation`);
+  await at(report, { viewport: { width: 400, height: 900 } }, async (tab) => {
+    await ready(tab);
+    const figure = (name) => tab.locator('.figure', { has: tab.locator('dt', { hasText: name }) }).locator('dd').getAttribute('data-value');
+    assert.equal(await figure('FVU'), String(found.figures.fvu));
+    assert.equal(await figure('L0'), String(found.figures.l0));
+    const listed = tab.locator('section[aria-labelledby="heavy"] tbody tr');
+    assert.equal(Number(await listed.first().getAttribute('data-id')), found.heaviestTokens[0].id);
+    await tab.locator('section[aria-labelledby="heavy"]').getByRole('button').click();
+    assert.equal(await listed.count(), found.heaviestTokens.length);
+    await fits(tab, 'the report');
+  });
+  await at(report, forAxe('dark', 1280), async (tab) => {
+    await ready(tab);
+    await accessible(tab, 'the report');
+  });
+});
+
 test('browse: everything works with the keyboard alone', async () => {
   await at(`/${MODEL}/${SOURCE}`, {}, async (tab) => {
     await tab.locator('[data-shown]').waitFor();

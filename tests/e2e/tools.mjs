@@ -123,7 +123,7 @@ test('tools: find a feature by words, steer with it, and read what the API gives
 });
 
 test('tools: a long text streams, and Stop ends it at once', async () => {
-  await at(query('/steer', { text: BEGINNING, n: '200', freq: '2', features: `${SOURCE}:${FEATURE}:12` }), {}, async (tab) => {
+  await at(query('/steer', { text: BEGINNING, n: '200', temp: '0', freq: '0', features: `${SOURCE}:${FEATURE}:12` }), {}, async (tab) => {
     await tab.locator('.tok').nth(3).waitFor();
     await tab.locator('button.primary', { hasText: 'Stop' }).click();
     await tab.locator('.notice', { hasText: 'Stopped' }).waitFor();

@@ -22,7 +22,7 @@ import tempfile
 import urllib.request
 
 CUT = "..."
-PAGES = ("docs/api.md", "README.md")
+PAGES = ("docs/api.md", "docs/dark-matter.md", "README.md")
 passed = failed = 0
 
 
@@ -265,8 +265,8 @@ def check_names():
 
 def check_links():
     """Files that the pages point at are there."""
-    for page in ("README.md", "docs/api.md", "docs/api-web.md", "docs/database.md", "docs/model.md",
-                 "docs/operations.md"):
+    for page in ("README.md", "docs/api.md", "docs/api-web.md", "docs/dark-matter.md", "docs/database.md",
+                 "docs/model.md", "docs/operations.md"):
         if not os.path.exists(page):
             continue
         with open(page, encoding="utf-8") as file:

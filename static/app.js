@@ -4,9 +4,12 @@ import { openFrame } from './frame.js';
 const views = [
   { path: /^\/(index\.html|search-prompt)?$/, open: async (...args) => (await import('./lab.js')).openLab(...args) },
   { path: /^\/search$/, open: async (...args) => (await import('./search.js')).openSearch(...args) },
+  { path: /^\/lens$/, open: async (...args) => (await import('./lens.js')).openLens(...args) },
   { path: /^\/steer$/, open: async (...args) => (await import('./steer.js')).openSteer(...args) },
   { path: /^\/attention$/, open: async (...args) => (await import('./attention.js')).openAttention(...args) },
+  { path: /^\/attribution$/, open: async (...args) => (await import('./attribution.js')).openAttribution(...args) },
   { path: /^\/residual$/, open: async (...args) => (await import('./residual.js')).openResidual(...args) },
+  { path: /^\/tour$/, open: async (...args) => (await import('./tour.js')).openTour(...args) },
   { path: /^\/compare$/, open: async (...args) => (await import('./compare.js')).openCompare(...args) },
   {
     path: /^\/(?<model>[^/]+)\/(?<source>[^/]+)\/(?<index>\d{1,9})\/?$/,

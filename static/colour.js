@@ -1,6 +1,6 @@
 // The colours of numbers other than activations. Sky is a share of one (a probability, an attention
 // weight), as strong as it is large. Signed numbers are orange above 0 and violet below, which those who
-// cannot tell red from green tell apart.
+// cannot tell red from green tell apart. Votes keep the colours that they have on a feature's page.
 
 const SHARE = [96, 165, 250];
 const SIGNED = { light: [[109, 40, 217], [234, 88, 12]], dark: [[167, 139, 250], [251, 146, 60]] };
@@ -28,6 +28,11 @@ export function signedPixel(limit) {
     const part = limit > 0 ? Math.min(1, Math.abs(value) / limit) : 0;
     return [...(value < 0 ? below : above), Math.round(255 * part)];
   };
+}
+
+/** The same for votes: emerald for a token, rose against it. */
+export function votePixel(limit) {
+  return (value) => [...(value < 0 ? [251, 113, 133] : [16, 185, 129]), Math.round(limit > 0 ? 255 * Math.min(1, Math.abs(value) / limit) : 0)];
 }
 
 /** The magnitude that all but the largest `share` of the numbers stay under. */

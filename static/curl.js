@@ -7,6 +7,7 @@ const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 /** One command line for bash. */
 export function command(path, body) {
   const secret = hasSecret() ? ' \\\n  -H "X-SECRET-KEY: $DARKMATTER_SECRET"' : '';
+  if (body === undefined) return `curl -s ${location.origin}${path}${secret}`;
   return `curl -s ${location.origin}${path}${secret} \\\n  -H 'Content-Type: application/json' \\\n  -d ${quote(JSON.stringify(body))}`;
 }
 

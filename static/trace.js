@@ -33,3 +33,9 @@ export async function tokenTexts(ask, text, signal) {
   const { data } = await ask({ path: '/v1/tokenize', body: { text, prepend_bos: true } }, signal);
   return data.token_strings;
 }
+
+/** What ids say: the names that a pass of nothing but them gives its tokens. */
+export async function idTexts(ask, ids, signal) {
+  const { data } = await ask(traceCall('', { tokens: ids, read: ['embed'], positions: [0] }), signal);
+  return data.token_strings;
+}

@@ -1,4 +1,4 @@
-// The tools around one text in headless Chromium: attention, the residual stream, steering.
+// The tools around one text in headless Chromium: lens, steering, attention, the residual stream, tour.
 import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -185,6 +185,123 @@ test('tools: the lab shows what the SAE leaves unexplained of each token, and wh
   });
 });
 
+/** The frames of /v1/lens/prompt of a text, as the page asks for them. */
+const lensOf = async (body) => ask('/v1/lens/prompt', { prompt: TEXT, sites: ['embed', 'resid_post'], filter_non_word_tokens: false, stream: false, ...body });
+
+test('tools: the lens shows what every layer would say, walked with the keyboard, and follows tokens', async () => {
+  await at(query('/lens', { text: TEXT }), {}, async (tab) => {
+    await tab.locator('#followed li').nth(2).waitFor();
+    const { meta, tokens } = await lensOf({ top_n: 10 });
+    const said = (position, row) => {
+      const [embed, stream] = tokens[position].results;
+      return row === 0 ? [embed.top_tokens[0], embed.top_probs[0]] : [stream.top_tokens[row - 1], stream.top_probs[row - 1]];
+    };
+    const rows = tab.locator('.lens tbody tr');
+    assert.equal(await rows.count(), 1 + meta.layers_by_site.resid_post.length);
+    for (const [row, position] of [[0, 3], [2, 5], [5, 12]]) {
+      const cell = rows.nth(row).locator('td').nth(position);
+      near(Number(await cell.getAttribute('data-p')), said(position, row)[1][0]);
+    }
+    const last = meta.layers_by_site.resid_post.length;
+    const top = () => tab.locator('#top button').evaluateAll((all) => all.map(({ dataset }) => Number(dataset.value)));
+    assert.deepEqual(await top(), said(12, last)[1]);
+    await tabTo(tab, '.lens td');
+    await tab.keyboard.press('ArrowUp');
+    await tab.keyboard.press('ArrowLeft');
+    assert.deepEqual(await top(), said(11, last - 1)[1]);
+    await tab.waitForURL(/token=11&row=4|row=4.*token=11/);
+    await tab.locator('#follow').fill(' God');
+    await tab.locator('#follow').press('Enter');
+    await tab.locator('#followed li').nth(3).waitFor();
+    const followed = await lensOf({ positions: [11], track: [' God'], top_n: 1 });
+    const shown = await tab.locator('#followed li').nth(3).evaluate(({ dataset }) => ({ ...dataset }));
+    assert.equal(Number(shown.rank), followed.tokens[0].results[1].track_ranks[last - 2][0]);
+    await tab.locator('#follow').fill('two words of text');
+    await tab.locator('#follow').press('Enter');
+    await tab.locator('.followsaid', { hasText: 'track' }).waitFor();
+    await tab.locator('#shade').selectOption('kl');
+    await tab.reload();
+    await tab.locator('#followed li').nth(3).waitFor();
+    assert.equal(await tab.locator('#shade').inputValue(), 'kl');
+    assert.deepEqual(await top(), said(11, last - 1)[1]);
+  });
+});
+
+test('tools: attribution adds up to the logit, by layer and by feature, for one token and for two', async () => {
+  await at(query('/attribution', { text: TEXT, source: SOURCE, neurons: '2' }), {}, async (tab) => {
+    await done(tab);
+    const target = Number(await tab.locator('#target').inputValue());
+    const reply = await ask('/v1/attribution', { prompt: TEXT, targets: [target], sources: [SOURCE], neuron_layer: 2, top: 10 });
+    const part = async (name) => Number(await tab.locator(`[data-part="${name}"]`).getAttribute('data-value'));
+    near(await part('embed'), reply.embed[0]);
+    near(await part('attn.3'), reply.attn[3][0]);
+    near(await part('mlp.1'), reply.mlp[1][0]);
+    near(await part('sae_error'), reply.sae_error[SOURCE][0]);
+    const [feature] = reply.features[SOURCE][0];
+    near(await part(`feature ${feature.index}`), feature.value);
+    near(await part(`neuron ${reply.neurons_top[0][0].index}`), reply.neurons_top[0][0].value);
+    const { value, sum } = await tab.locator('#sum .value').evaluate(({ dataset }) => ({ ...dataset }));
+    near(Number(value), reply.precap[0]);
+    assert.ok(Math.abs(Number(sum) - Number(value)) < 1e-4, `${sum} is not ${value}`);
+    await tab.locator('#against').selectOption({ index: 1 });
+    await tab.locator('#sum', { hasText: 'difference' }).waitFor();
+    const against = Number(await tab.locator('#against').inputValue());
+    const both = await ask('/v1/attribution', { prompt: TEXT, targets: [target, against] });
+    near(await part('embed'), both.embed[0] - both.embed[1]);
+    await token(tab, 5).click();
+    await tab.waitForURL(/token=5/);
+    await done(tab);
+    assert.equal(await tab.locator('#against').inputValue(), '');
+  });
+});
+
+test('tools: the tour is walked to its end with the keyboard, and each step prints its command', async () => {
+  await at('/tour', {}, async (tab) => {
+    const steps = ['tokens', 'next', 'write', 'embedding', 'residual', 'lens', 'mlp', 'clamp', 'features', 'feature', 'splice', 'steer', 'dark'];
+    const shown = (step) => tab.locator(`main[data-step="${step}"]`).waitFor();
+    for (const step of steps) {
+      await shown(step);
+      assert.equal(await tab.locator('.notice:not([hidden])').count(), 0, step);
+      assert.match(await tab.locator('.curl pre').first().textContent(), /^curl -s http/);
+      if (step === 'clamp') {
+        const { body } = await tab.locator('.curl pre').last().evaluate((pre) => ({ body: JSON.parse(/-d '(.*)'$/s.exec(pre.textContent)[1]) }));
+        const { outputs } = await ask('/v1/steer/completion', body);
+        const first = tab.locator('.nextpane').last().locator('li').first();
+        assert.equal(await first.getAttribute('data-token'), outputs[0].logprobs[0].top_logprobs[0].token);
+      }
+      await tab.keyboard.press('ArrowRight');
+    }
+    assert.match(tab.url(), /step=dark/);
+    const text = 'The reliability of Wikipedia is very';
+    const { rel_err: errors } = await ask('/v1/dark-matter', { prompt: text, source: '2-gemmascope-mlp-2k', runs: [] });
+    assert.equal(Number(await tab.locator('.bignumber strong').getAttribute('data-value')), errors.at(-1));
+    await tab.goBack();
+    await shown('steer');
+    await tab.locator('[data-step="features"]').click();
+    await shown('features');
+    await tab.reload();
+    await shown('features');
+    assert.ok(await tab.locator('.walked li').count() > 5);
+  });
+});
+
+test('tools: the tour of gemma-2-2b has the published numbers beside the found ones; without SAEs it is shorter', async () => {
+  const [video, bare] = await Promise.all([startServer({ args: ['--no-auto-index', '--model-id', 'gemma-2-2b'] }), startServer({ args: ['--model', 'demo'] })]);
+  try {
+    await site(video, browser).at('/tour?step=next', {}, async (tab) => {
+      await tab.locator('main[data-step="next"]').waitFor();
+      const important = tab.locator('.next li[data-token=" important"]');
+      assert.equal(await important.locator('.theirs').textContent(), '20.21%');
+    });
+    await site(bare, browser).at('/tour?step=clamp', {}, async (tab) => {
+      await tab.locator('main[data-step="clamp"]').waitFor();
+      assert.equal(await tab.locator('.steplist li').count(), 8);
+    });
+  } finally {
+    await Promise.all([video.stop(), bare.stop()]);
+  }
+});
+
 test('tools: the way from a feature’s page and from tool to tool, with the text', async () => {
   await at(`/${MODEL}/${SOURCE}/${FEATURE}`, {}, async (tab) => {
     await tab.locator('#steer').click();
@@ -219,14 +336,14 @@ test('tools: what goes wrong is said, and a server that was away is asked again'
 
 const everywhere = {
   attention: query('/attention', { text: TEXT, layer: '2' }), residual: query('/residual', { text: TEXT, dim: '7' }),
-  steer: query('/steer', { text: BEGINNING, n: '4', features: `${SOURCE}:${FEATURE}:12` }),
+  lens: query('/lens', { text: TEXT }), attribution: query('/attribution', { text: TEXT, neurons: '1' }), tour: '/tour?step=clamp', features: '/tour?step=features', steer: query('/steer', { text: BEGINNING, n: '4', features: `${SOURCE}:${FEATURE}:12` }),
 };
 
 test('tools: axe finds nothing serious, and nothing scrolls sideways at 400 pixels', async () => {
   for (const [colorScheme, width] of [['light', 1280], ['dark', 400]]) {
     for (const [name, path] of Object.entries(everywhere)) {
       await at(path, forAxe(colorScheme, width), async (tab) => {
-        await done(tab);
+        await tab.locator('.results:not(.stale):not([hidden]), main[data-step]').waitFor();
         await tab.waitForLoadState('networkidle');
         await accessible(tab, `${name}, ${colorScheme}, ${width}`);
         if (width === 400) await fits(tab, name);

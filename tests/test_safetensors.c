@@ -169,6 +169,13 @@ static void refuses_offsets_outside_the_file(void)
     refuses("{\"w\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0]}}", 8, "begin <= end");
 }
 
+static void refuses_bytes_behind_the_last_tensor(void)
+{
+    refuses("{\"w\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 5,
+            "expected 4 bytes behind the header, where the last tensor ends, found 5");
+    refuses("{}", 1, "expected 0 bytes behind the header");
+}
+
 static void refuses_overlap_and_duplicates(void)
 {
     refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
@@ -269,6 +276,7 @@ static const struct test tests[] = {
     TEST(sorts_by_place_in_the_file),
     TEST(refuses_lengths_that_do_not_match_the_shape),
     TEST(refuses_offsets_outside_the_file),
+    TEST(refuses_bytes_behind_the_last_tensor),
     TEST(refuses_overlap_and_duplicates),
     TEST(refuses_headers_that_are_not_one),
     TEST(refuses_a_header_longer_than_the_file),

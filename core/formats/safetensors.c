@@ -206,7 +206,15 @@ static int parse_entries(struct safetensors *f, const cJSON *root, const uint8_t
             return code;
         }
     }
-    return sort_entries(f, st);
+    int code = sort_entries(f, st);
+    size_t end = f->n ? f->entries[f->n - 1].end : 0;
+    if (code == STATUS_OK && end != size) { /* or a wrong header length would shift every value */
+        code = status_set(st, STATUS_CORRUPT,
+                          "%s: expected %zu bytes behind the header, where the last tensor ends, "
+                          "found %zu",
+                          f->path, end, size);
+    }
+    return code;
 }
 
 static int parse(struct safetensors *f, const uint8_t *bytes, size_t n, struct status *st)

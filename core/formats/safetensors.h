@@ -1,7 +1,8 @@
 /* safetensors files (huggingface/safetensors, "Format"): u64 header length, JSON header, bytes.
  *
  * Opening maps the file and checks every entry: known keys, shape x size = byte length (products
- * checked for overflow), offsets inside the file (by subtraction), no overlap. A file that lies is
+ * checked for overflow), offsets inside the file (by subtraction), no overlap, nothing behind the
+ * last. A file that lies is
  * STATUS_CORRUPT with file, tensor, expected, found. */
 #ifndef DM_FORMATS_SAFETENSORS_H
 #define DM_FORMATS_SAFETENSORS_H

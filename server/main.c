@@ -30,10 +30,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const struct options *);
-    } commands[] = {
-        {"serve", command_serve},       {"index", command_index},   {"evaluate", command_evaluate},
-        {"tokenize", command_tokenize}, {"import", command_import}, {"export", command_export},
-        {"verify", command_verify},     {"pack", command_pack},     {"health", command_health}};
+    } commands[] = {{"serve", command_serve},       {"index", command_index},
+                    {"evaluate", command_evaluate}, {"collect", command_collect},
+                    {"tokenize", command_tokenize}, {"import", command_import},
+                    {"export", command_export},     {"verify", command_verify},
+                    {"pack", command_pack},         {"health", command_health}};
     int code = EXIT_USAGE;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(options.command, commands[i].name) == 0) {

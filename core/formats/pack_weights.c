@@ -1,5 +1,6 @@
 /* Rounding to BF16 and writing shards. */
 #include "core/base/memory.h"
+#include "core/formats/narrow.h"
 #include "core/formats/pack_private.h"
 
 #include <float.h>
@@ -22,16 +23,6 @@ struct tensor pack_tensor(const struct tensor *t)
 #define RELEASE ((uint64_t)64 << 20) /* bytes read between releases of mapped pages */
 
 /* --- rounding --------------------------------------------------------------------------------- */
-
-static uint16_t round_bf16(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if (isnan(value)) {
-        return (uint16_t)(bits >> 16 | 0x40u); /* still a NaN when its low bits are gone */
-    }
-    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
-}
 
 static float widen_bf16(uint16_t half)
 {
@@ -62,7 +53,7 @@ static int round_chunk(struct packing *p, const char *file, const char *tensor, 
 {
     struct pack_report *r = p->report;
     for (size_t i = 0; i < n; i++) {
-        p->halves[i] = round_bf16(p->values[i]);
+        p->halves[i] = narrow_bf16(p->values[i]);
     }
     for (size_t i = 0; i < n; i++) {
         float value = p->values[i];

@@ -10,6 +10,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 int command_serve(const struct options *options);
 int command_index(const struct options *options);
 int command_evaluate(const struct options *options);
+int command_collect(const struct options *options);
 int command_tokenize(const struct options *options);
 int command_import(const struct options *options);
 int command_export(const struct options *options);

@@ -22,7 +22,8 @@ enum command {
     EXPORT = 32,
     VERIFY = 64,
     PACK = 128,
-    EVALUATE = 256
+    EVALUATE = 256,
+    COLLECT = 512
 };
 
 static const struct {
@@ -33,6 +34,7 @@ static const struct {
     {"serve", SERVE, "answer over HTTP and serve the site"},
     {"index", INDEX, "run SAEs over a corpus and keep a dashboard of every feature"},
     {"evaluate", EVALUATE, "measure what SAEs leave unexplained of a corpus"},
+    {"collect", COLLECT, "write activations over a corpus as safetensors: FOLDER"},
     {"tokenize", TOKENIZE,
      "JSON lines {\"text\": ...} in, {\"ids\": [...], \"tokens\": [...]} out"},
     {"import", IMPORT, "read Neuronpedia's export files: FILE, FOLDER or - (stdin) ..."},
@@ -52,10 +54,10 @@ static const struct flag {
     long long low, high;
 } flags[] = {
     {"--model", "FOLDER", "a Hugging Face model folder or hub cache (the bundled demo)",
-     SERVE | TOKENIZE | INDEX | EVALUATE | EXPORT | VERIFY | PACK, TEXT,
+     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | EXPORT | VERIFY | PACK, TEXT,
      offsetof(struct options, model), 0, 0},
     {"--model-id", "ID", "the model's name in addresses (from the folder)",
-     SERVE | TOKENIZE | INDEX | EVALUATE | EXPORT | VERIFY, TEXT,
+     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | EXPORT | VERIFY, TEXT,
      offsetof(struct options, model_id), 0, 0},
     {"--tuned-lens", "FILE", "a tuned lens for /v1/lens/prompt (safetensors); may be repeated",
      SERVE, LIST, offsetof(struct options, tuned_lenses), 0, 0},
@@ -77,12 +79,15 @@ static const struct flag {
      offsetof(struct options, reply_limit), 1, LLONG_MAX},
     {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)",
      SERVE | INDEX | EVALUATE | VERIFY, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
-    {"--threads", "N", "compute threads (all processors)", SERVE | INDEX | EVALUATE | VERIFY,
-     NUMBER, offsetof(struct options, threads), 1, 256},
+    {"--threads", "N", "compute threads (all processors)",
+     SERVE | INDEX | EVALUATE | COLLECT | VERIFY, NUMBER, offsetof(struct options, threads), 1,
+     256},
     {"--precision", "exact|bf16", "bf16: rows are rounded before products, faster (exact)",
-     SERVE | INDEX | EVALUATE | VERIFY, CHOICE, offsetof(struct options, precision), 0, 0},
+     SERVE | INDEX | EVALUATE | COLLECT | VERIFY, CHOICE, offsetof(struct options, precision), 0,
+     0},
     {"--embed-scale", "auto|bf16|f32", "rounding of sqrt(hidden size) (auto)",
-     SERVE | INDEX | EVALUATE | VERIFY, CHOICE, offsetof(struct options, embed_scale), 0, 0},
+     SERVE | INDEX | EVALUATE | COLLECT | VERIFY, CHOICE, offsetof(struct options, embed_scale), 0,
+     0},
     {"--log", "quiet|text|json", "quiet: only failed and slow requests get a line (quiet)", SERVE,
      CHOICE, offsetof(struct options, log), 0, 0},
     {"--slow-ms", "N", "a request that takes as long is slow; 0: none is (10000)", SERVE, NUMBER,
@@ -90,29 +95,35 @@ static const struct flag {
     {"--no-auto-index", NULL, "do not index the demo's corpus on first start", SERVE, FLAG,
      offsetof(struct options, no_auto_index), 0, 0},
     {"--corpus", "PATH", "JSONL or text file, folder, or - (stdin); may be repeated (the demo's)",
-     INDEX | EVALUATE, LIST, offsetof(struct options, corpora), 0, 0},
+     INDEX | EVALUATE | COLLECT, LIST, offsetof(struct options, corpora), 0, 0},
     {"--source", "NAME", "an SAE to run, may be repeated (all); export: the one to write",
      INDEX | EVALUATE | EXPORT, LIST, offsetof(struct options, sources), 0, 0},
     {"--name", "NAME", "the corpus's name (the file's)", INDEX | EVALUATE, TEXT,
      offsetof(struct options, name), 0, 0},
-    {"--context", "N", "tokens of a context, <bos> among them (128)", INDEX | EVALUATE, NUMBER,
-     offsetof(struct options, context), 2, 1048576},
-    {"--limit-tokens", "N", "stop after so many tokens of each corpus (all)", INDEX | EVALUATE,
-     COUNT, offsetof(struct options, limit_tokens), 1, LLONG_MAX},
-    {"--no-pack", NULL, "cut each document on its own", INDEX | EVALUATE, FLAG,
+    {"--context", "N", "tokens of a context, <bos> among them (128)", INDEX | EVALUATE | COLLECT,
+     NUMBER, offsetof(struct options, context), 2, 1048576},
+    {"--limit-tokens", "N", "stop after so many tokens of each corpus (all)",
+     INDEX | EVALUATE | COLLECT, COUNT, offsetof(struct options, limit_tokens), 1, LLONG_MAX},
+    {"--no-pack", NULL, "cut each document on its own", INDEX | EVALUATE | COLLECT, FLAG,
      offsetof(struct options, no_pack), 0, 0},
-    {"--keep-duplicates", NULL, "index repeated documents again", INDEX | EVALUATE, FLAG,
+    {"--keep-duplicates", NULL, "take repeated documents again", INDEX | EVALUATE | COLLECT, FLAG,
      offsetof(struct options, keep_duplicates), 0, 0},
     {"--seed", "N", "of the sampled examples (0)", INDEX, NUMBER, offsetof(struct options, seed), 0,
      INT_MAX},
     {"--no-special", NULL, "leave <bos> out", TOKENIZE, FLAG, offsetof(struct options, no_special),
      0, 0},
     {"--share", "FOLDER", "holds static/, migrations/, golden/ and demo/ (found from the program)",
-     SERVE | TOKENIZE | INDEX | EVALUATE | IMPORT | EXPORT | VERIFY | PACK, TEXT,
+     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | IMPORT | EXPORT | VERIFY | PACK, TEXT,
      offsetof(struct options, share), 0, 0},
     {"--golden", "FILE",
      "published numbers to hold against; may be repeated (those that come along)", VERIFY, LIST,
      offsetof(struct options, goldens), 0, 0},
+    {"--read", "POINT", "what to collect, e.g. resid_post.20 or mlp_out.*; may be repeated",
+     COLLECT, LIST, offsetof(struct options, reads), 0, 0},
+    {"--dtype", "f32|bf16|f16", "of the collected rows (f32)", COLLECT, CHOICE,
+     offsetof(struct options, dtype), 0, 0},
+    {"--shard-size", "BYTES", "of each file, and of memory for it (256M)", COLLECT, BYTES,
+     offsetof(struct options, shard_size), 1, 1LL << 44},
     {"--json", NULL, "the result as JSON: one object; evaluate: a list of reports",
      VERIFY | PACK | EVALUATE, FLAG, offsetof(struct options, json), 0, 0},
 };
@@ -141,9 +152,9 @@ void options_usage(const char *command, struct text *out)
     }
     text_printf(out, "usage: darkmatter %s [FLAGS]%s\n\nflags (and what holds without them):\n",
                 command,
-                bit == IMPORT           ? " FILE|FOLDER|-..."
-                : bit & (EXPORT | PACK) ? " FOLDER"
-                                        : "");
+                bit == IMPORT                     ? " FILE|FOLDER|-..."
+                : bit & (EXPORT | PACK | COLLECT) ? " FOLDER"
+                                                  : "");
     for (size_t i = 0; i < N_FLAGS; i++) {
         if (flags[i].commands & bit) {
             char left[48];
@@ -218,7 +229,8 @@ static int store_list(struct options *o, const struct flag *f, const char *value
                  {offsetof(struct options, allow_hosts), &o->n_allow_hosts, o->allow_hosts},
                  {offsetof(struct options, corpora), &o->n_corpora, o->corpora},
                  {offsetof(struct options, sources), &o->n_sources, o->sources},
-                 {offsetof(struct options, goldens), &o->n_goldens, o->goldens}};
+                 {offsetof(struct options, goldens), &o->n_goldens, o->goldens},
+                 {offsetof(struct options, reads), &o->n_reads, o->reads}};
     size_t i = 0;
     while (lists[i].offset != f->offset) {
         i++;
@@ -283,7 +295,7 @@ static const struct flag *find_flag(const char *argument, int bit, const char **
 
 static int parse_flags(struct options *o, int bit, int argc, char **argv, struct status *st)
 {
-    if (bit & (IMPORT | EXPORT | PACK)) {
+    if (bit & (IMPORT | EXPORT | PACK | COLLECT)) {
         o->paths = memory_zalloc((size_t)argc, sizeof *o->paths);
         if (!o->paths) {
             return status_no_memory(st, (size_t)argc * sizeof *o->paths);
@@ -333,6 +345,10 @@ static int check_needed(const struct options *o, int bit, struct status *st)
         return status_set(st, STATUS_INVALID, "pack: expected %s",
                           o->model ? "one folder to write" : "--model FOLDER");
     }
+    if (bit == COLLECT && (o->n_paths != 1 || o->n_reads == 0)) {
+        return status_set(st, STATUS_INVALID, "collect: expected %s",
+                          o->n_reads ? "one folder to write" : "--read POINT, e.g. resid_post.20");
+    }
     return STATUS_OK;
 }
 
@@ -364,7 +380,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
             code = code ? code : share_use_demo(o, st);
         }
     }
-    if (code == STATUS_OK && (bit & (INDEX | EVALUATE))) {
+    if (code == STATUS_OK && (bit & (INDEX | EVALUATE | COLLECT))) {
         code = share_use_demo_corpus(o, st);
     }
     if (code) {

@@ -50,6 +50,10 @@ struct options {
     int seed;
     const char *goldens[OPTIONS_LIST]; /* verify */
     size_t n_goldens;
+    const char *reads[OPTIONS_LIST]; /* collect */
+    size_t n_reads;
+    int dtype; /* 0 f32, 1 bf16, 2 f16 */
+    uint64_t shard_size;
     bool json;
     const char **paths; /* [n_paths] import: what to read; export: the folder to write */
     size_t n_paths;

@@ -77,6 +77,7 @@ function walk(list) {
 
 export function bandTitle(group) {
   if (group.top) return ['Top activations'];
+  if (group.lowest) return ['Lowest values'];
   return [`Interval ${group.low.toFixed(3)} – ${group.high.toFixed(3)}`,
     h('span', { class: 'muted' }, ` contains ${percent(group.share)} of tokens`)];
 }
@@ -101,8 +102,9 @@ export function activationsPane(examples, { onCopy }) {
   let mode = query.get('view') in MODES ? query.get('view') : 'snippet';
   let breaks = query.get('breaks') !== 'hide';
   let duplicates = false;
-  const live = examples.filter(({ value }) => value > 0); // the lowest interval holds silent tokens too
-  const maximum = Math.max(0, ...live.flatMap((one) => one.values));
+  // The lowest interval holds silent tokens too; a neuron is never silent.
+  const live = examples.filter(({ value, signed }) => value > 0 || signed);
+  const maximum = Math.max(0, ...live.flatMap((one) => one.values.map(Math.abs)));
   const list = h('div', { class: 'rows' });
   const current = walk(list);
   describe(list);

@@ -21,12 +21,13 @@ const logits = (tokens, values) => list(tokens).map((token, i) => ({ token, valu
 /** One text. `at` is the token it was chosen for, `value` the feature's value there. */
 function example(row) {
   const values = list(row.values);
-  const sampled = row.binContains >= 0 && row.qualifyingTokenIndex !== null && row.qualifyingTokenIndex !== undefined;
+  const ofNeuron = row.group !== undefined; // it knows its token in every group
+  const sampled = (row.binContains >= 0 || ofNeuron) && row.qualifyingTokenIndex !== null && row.qualifyingTokenIndex !== undefined;
   const at = sampled ? row.qualifyingTokenIndex : row.maxValueTokenIndex ?? values.indexOf(Math.max(...values));
   return {
     tokens: list(row.tokens), values, at, value: values[at] ?? row.maxValue,
     low: row.binMin ?? -1, high: row.binMax ?? -1, share: row.binContains ?? -1,
-    origin: row.dataSource ?? '',
+    origin: row.dataSource ?? '', lowest: row.group === 'lowest', signed: ofNeuron,
   };
 }
 
@@ -58,7 +59,7 @@ export function feature(row) {
   return {
     model: row.modelId, source: row.layer, index: Number(row.index),
     indexed: row.indexed !== false && row.maxActApprox !== null,
-    imported: row.origin === 'imported', maximum: row.maxActApprox ?? 0, density: row.frac_nonzero ?? 0,
+    imported: row.origin === 'imported', maximum: row.maxActApprox ?? 0, minimum: row.minActApprox ?? 0, density: row.frac_nonzero ?? 0,
     count: row.count ?? null, label: label(row.label),
     activations: histogram(row.freq_hist_data_bar_heights, row.freq_hist_data_bar_values),
     votes: histogram(row.logits_hist_data_bar_heights, row.logits_hist_data_bar_values),
@@ -75,16 +76,19 @@ export function meaning(one) {
   return { text: one.label, isLabel: true };
 }
 
-/** Examples in groups, the top ones first, then the intervals from the highest down. */
+/** Examples in groups, the top ones first, then the intervals from the highest down; of neurons the
+ * lowest values last, the lowest of them first. */
 export function groups(examples) {
   const found = new Map();
   for (const one of examples) {
-    const key = one.share < 0 ? 'top' : `${one.low} ${one.high}`;
-    if (!found.has(key)) found.set(key, { top: one.share < 0, low: one.low, high: one.high, share: one.share, rows: [] });
+    const top = one.share < 0 && !one.lowest;
+    let key = `${one.low} ${one.high}`;
+    if (one.share < 0) key = one.lowest ? 'lowest' : 'top';
+    if (!found.has(key)) found.set(key, { top, lowest: one.lowest, low: one.low, high: one.high, share: one.share, rows: [] });
     found.get(key).rows.push(one);
   }
-  for (const group of found.values()) group.rows.sort((a, b) => b.value - a.value);
-  return [...found.values()].sort((a, b) => b.top - a.top || b.high - a.high);
+  for (const group of found.values()) group.rows.sort((a, b) => (group.lowest ? a.value - b.value : b.value - a.value));
+  return [...found.values()].sort((a, b) => b.top - a.top || a.lowest - b.lowest || b.high - a.high);
 }
 
 /** Rows whose tokens are another row's, in any order, are duplicates of it. */

@@ -67,7 +67,7 @@ function factsTable(feature, details) {
     ['Features', details?.d_sae && count(details.d_sae)], ['Width of the model', details?.d_in && count(details.d_in)],
     ['L0 as published', details?.l0], ['Contexts', facts.num_prompts && count(facts.num_prompts)],
     ['Tokens a context', facts.num_tokens_in_prompt], ['Corpus', facts.dataset],
-    ['Fires on', feature.count === null ? null : `${count(feature.count)} tokens`], ['Maximum', feature.maximum > 0 ? short(feature.maximum) : null],
+    ['Fires on', feature.count === null ? null : `${count(feature.count)} tokens`], ['Maximum', feature.maximum > 0 ? short(feature.maximum) : null], ['Minimum', feature.minimum < 0 ? short(feature.minimum) : null],
     ['Statistics', feature.imported ? 'imported file' : feature.other && 'indexed here; an imported file beside them'],
   ].filter(([, value]) => value);
   return h('table', { class: 'facts' }, h('tbody', {}, rows.map(([name, value]) => h('tr', {}, h('th', { scope: 'row' }, name), h('td', {}, String(value))))));
@@ -119,7 +119,7 @@ function body(feature, parts, test) {
   } : null;
   const texts = parts.activations && feature.indexed ? activationsPane(feature.examples, { onCopy }) : null;
   const everything = h('div', {});
-  const dead = feature.indexed && !(feature.maximum > 0);
+  const dead = feature.indexed && !(feature.maximum > 0) && !(feature.minimum < 0);
   const shown = [parts.plots && feature.indexed ? stats.element : null, parts.test ? test.element : null, texts];
   if (dead) {
     everything.append(...(parts.test ? [test.element] : []), deadCover(() => everything.replaceChildren(...shown.filter(Boolean))));

@@ -15,16 +15,19 @@ export function visible(token) {
   return token.replaceAll('\n', '↵').replaceAll('\t', '⇥').replace(/^ /, '␣');
 }
 
-/** Neuronpedia's rule: logarithmic in the share of the maximum, 0.05 for the faintest. */
+/** Neuronpedia's rule: logarithmic in the share of the maximum, 0.05 for the faintest. Neurons have
+ * values of both signs, which are equally bright. */
 export function opacity(value, maximum) {
-  if (!(value > 5e-5) || !(maximum > 0)) return 0;
-  return Math.min(1, 0.05 + 0.95 * Math.log10(1 + (9 * value) / maximum));
+  const size = Math.abs(value);
+  if (!(size > 5e-5) || !(maximum > 0)) return 0;
+  return Math.min(1, 0.05 + 0.95 * Math.log10(1 + (9 * size) / maximum));
 }
 
-/** Paints the element's background; `hot` lets the style sheet turn the text dark on bright emerald. */
+/** Paints the element's background, emerald or, below 0, rose; `hot` lets the style sheet turn the text
+ * dark on bright colours. */
 export function paint(element, value, maximum) {
   const alpha = opacity(value, maximum);
-  element.style.backgroundColor = alpha ? `rgba(52, 211, 153, ${alpha.toFixed(3)})` : '';
+  element.style.backgroundColor = alpha ? `rgba(${value < 0 ? '251, 113, 133' : '52, 211, 153'}, ${alpha.toFixed(3)})` : '';
   element.classList.toggle('hot', alpha > 0.6);
 }
 

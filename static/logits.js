@@ -23,7 +23,9 @@ export function statistics(feature, { few = 10 } = {}) {
   const none = (list) => (list.length ? null : h('p', { class: 'muted' }, 'None known.'));
   const fires = feature.activations && histogram(feature.activations, {
     label: 'Activations', words: ['Activation', 'tokens'],
-    shade: (value) => ({ name: 'fire', alpha: Math.max(0.25, opacity(value, feature.maximum)).toFixed(3) }),
+    shade: (value) => ({
+      name: value < 0 ? 'against' : 'fire', alpha: Math.max(0.25, opacity(value, Math.max(feature.maximum, -feature.minimum))).toFixed(3),
+    }),
   });
   const votes = feature.votes && histogram(feature.votes, {
     label: 'Logits', words: ['Logit', 'tokens of the vocabulary'],

@@ -17,7 +17,7 @@ function cell({ tokens, values }, i, maximum, at) {
   const text = words(tokens[i]);
   const element = h('span', {
     'aria-label': text.trim() === '' ? visible(tokens[i]) : null, // a space has no name of its own
-    class: i === at ? 'tok peak' : 'tok', role: 'option', tabindex: -1, 'data-i': i, 'data-value': value > 0 ? exact(value) : null,
+    class: i === at ? 'tok peak' : 'tok', role: 'option', tabindex: -1, 'data-i': i, 'data-value': value === 0 ? null : exact(value),
   }, text);
   paint(element, value, maximum);
   return element;
@@ -57,7 +57,7 @@ export function passage(row, { maximum, reach = Infinity, breaks = false, aligne
 export function tokenWords(cells, tokens) {
   const i = Number(cells.dataset.i);
   const value = cells.dataset.value;
-  const number = value ? `+${Number(value).toFixed(4)}` : '0';
+  const number = value ? `${Number(value) > 0 ? '+' : ''}${Number(value).toFixed(4)}` : '0';
   cells.setAttribute('aria-label', `${visible(tokens[i])}, position ${i}, activation ${number}`);
   return [h('b', {}, JSON.stringify(tokens[i]).slice(1, -1)), h('span', {}, `Feature Activation ${number}`)];
 }

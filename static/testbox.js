@@ -48,8 +48,8 @@ export function testBox(feature, { field = true, onValue }) {
     }, () => {});
   }
 
-  function show({ tokens, values, maxValue, maxValueTokenIndex: at }) {
-    const maximum = Math.max(feature.maximum, maxValue);
+  function show({ tokens, values, maxValue, minValue, maxValueTokenIndex: at }) {
+    const maximum = Math.max(feature.maximum, maxValue, -feature.minimum, -minValue);
     const row = { tokens, values, at };
     const shown = passage(row, { maximum, breaks: true, label: 'Your text' });
     tips(shown, '.tok', (cell) => tokenWords(cell, tokens));
@@ -62,7 +62,7 @@ export function testBox(feature, { field = true, onValue }) {
     });
     const first = shown.querySelector('.tok.peak') ?? shown.querySelector('.tok');
     if (first) first.tabIndex = 0;
-    const silent = !(maxValue > 0);
+    const silent = !(maxValue > 0) && !(minValue < 0);
     result.replaceChildren(
       h('div', { class: 'row' },
         h('div', { class: 'lead' },

@@ -42,7 +42,7 @@ static void keeps_counting_when_the_table_is_full(void)
     }
     CHECK(metrics_requests(&m, counts, METRICS_COUNTS + 1) == METRICS_COUNTS);
     CHECK(counts[METRICS_COUNTS - 1].requests == 11);
-    static char names[METRICS_ROUTES + 10][8];
+    static char names[METRICS_ROUTES + 10][16];
     static struct metrics_latency latencies[METRICS_ROUTES + 1];
     for (int i = 0; i < METRICS_ROUTES + 10; i++) {
         snprintf(names[i], sizeof names[i], "/%d", i);

@@ -85,6 +85,6 @@ void neurons_histogram(const struct neuron *neuron, struct histogram *h);
 
 /* Appends everything, little endian; decode is false if the bytes are not such, to the end. */
 void neurons_encode(const struct neuron *neuron, struct text *out);
-bool neurons_decode(struct neuron *neuron, const void *bytes, size_t n);
+bool neurons_decode(struct neuron *n, const void *bytes, size_t size);
 
 #endif

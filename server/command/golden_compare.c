@@ -124,6 +124,7 @@ static double log_sum(const float *logits, size_t n)
     for (size_t i = 0; i < n; i++) {
         sum += exp((double)logits[i] - largest);
     }
+    /* cppcheck-suppress invalidFunctionArg ; n >= 1, so the sum is at least exp(0) */
     return largest + log(sum);
 }
 

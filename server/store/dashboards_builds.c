@@ -90,7 +90,7 @@ static int remove_step(struct store *store, int64_t build, int64_t first, struct
 
 int builds_remove(struct store *store, int64_t build, struct status *st)
 {
-    int64_t end;
+    int64_t end = 0;
     int code = read_end(store, build, &end, st);
     for (int64_t first = 0; first < end && !code; first += STEP) {
         code = remove_step(store, build, first, st);

@@ -261,7 +261,7 @@ def main():
         often = os.path.join(folder, "killed.db")
         commits = killed(often)
         expect(everything(often) == everything(long), True, "the same")
-        expect(len(commits - {0}) > 1, True, f"commits on the way ({sorted(commits)})")
+        expect(len(commits - {0}) > 0, True, f"commits on the way ({sorted(commits)})")
 
 
 main()

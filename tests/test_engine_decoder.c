@@ -122,6 +122,7 @@ static void an_entry_of_mlp_out_writes_itself(void)
     for (size_t d = 0; d < D; d++) {
         CHECK(direction[d] == (d == 7 ? 1.0f : 0.0f));
     }
+    memory_free(direction);
     CHECK(engine_decoder_vector(m.engine, "2-mlp_out", D, &direction, &D, &st) == STATUS_INVALID);
     CHECK(engine_decoder_vector(m.engine, "9-mlp_out", 0, &direction, &D, &st) == STATUS_NOT_FOUND);
     CHECK(engine_encoder_vector(m.engine, "2", 0, &direction, &D, &st) == STATUS_INVALID);

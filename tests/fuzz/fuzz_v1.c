@@ -41,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (x->response.status < 200 || x->response.status > 503 || x->response.status == 500) {
         abort();
     }
-    if (strstr(x->response.content_type ? x->response.content_type : HTTP_JSON, "json")) {
+    if (strstr(x->response.content_type ? x->response.content_type : HTTP_JSON,
+               "application/json")) {
         cJSON *root;
         struct status st = {0};
         if (json_parse(&root, reply, length, "reply", &st)) {

@@ -44,7 +44,7 @@ LIBRARY := $(O)/libdarkmatter.a
 TESTS   := $(patsubst tests/%.c,$(O)/tests/%,$(sort $(wildcard tests/test_*.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all demo test deps lint format check asan tsan fuzz e2e container clean help \
+.PHONY: all demo test deps lint format check asan tsan fuzz soak e2e container clean help \
         unit compile_commands print-flags
 
 .SECONDARY: # objects of the tests stay for the next build
@@ -115,6 +115,12 @@ fuzz: ## each fuzzer for FUZZ_SECONDS (60) on top of its kept inputs
 
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(LIBRARY)
 	$(CC) $(CFLAGS) -pthread $(LINK_fuzz) -o $@ $^ $(LDLIBS)
+
+SOAK_SECONDS ?= 600
+SOAK_KILLS   ?= 200
+soak: darkmatter ## half an hour: load beside an index job, SIGKILLs at random moments (SOAK_SECONDS, SOAK_KILLS)
+	@python3 -B tests/soak/load.py --seconds $(SOAK_SECONDS)
+	@python3 -B tests/soak/kills.py --kills $(SOAK_KILLS)
 
 e2e: darkmatter ## the published npm client and headless Chromium against the real program
 	@tests/e2e/run.sh

@@ -1,15 +1,8 @@
 /* A request as bytes: a line "METHOD target", header lines, an empty line, the body. Whatever
  * comes, the reply is complete, has a sensible status and, where it is an error, is JSON. */
 #include "core/base/json.h"
-#include "core/base/memory.h"
 #include "server/http/emit.h"
-#include "server/http/router.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define LINES 16
+#include "tests/fuzz/request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -94,33 +87,11 @@ static void check(const struct exchange *x)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *input = memory_string_n((const char *)data, size);
-    const char *lines[LINES + 1] = {NULL};
-    size_t n = 0;
-    char *p = input;
-    char *end = input + size;
-    while (p < end && *p != '\n' && n < LINES) {
-        char *stop = memchr(p, '\n', (size_t)(end - p));
-        lines[n++] = p;
-        p = stop ? stop + 1 : end;
-        if (stop) {
-            *stop = '\0';
-        }
-    }
-    p += p < end; /* the empty line */
-    char nothing[] = "GET";
-    char *method = n ? input : nothing;
-    char *target = strchr(method, ' ');
-    if (target) {
-        *target++ = '\0';
-    }
-    struct exchange *x = exchange_run(&router, method, target ? target : "/", n ? lines + 1 : lines,
-                                      p < end ? p : NULL, (size_t)(end - p));
-    if (!x) {
-        abort();
-    }
+    struct fuzz_request r;
+    fuzz_request_split(&r, data, size);
+    struct exchange *x = fuzz_request_run(&r, &router);
     check(x);
     exchange_close(x);
-    memory_free(input);
+    fuzz_request_free(&r);
     return 0;
 }

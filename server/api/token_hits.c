@@ -131,7 +131,7 @@ int token_hits_computed(struct token_search *s, const struct app *app, const flo
         size_t n_row = 0;
         code = engine_decoder_vector(app->engine, s->subject->name, index[i], &row, &n_row, st);
         double logit = 0;
-        for (size_t j = 0; j < n_row && j < n; j++) {
+        for (size_t j = 0; !code && j < n_row && j < n; j++) {
             logit += (double)row[j] * (double)embedding[j] / scale;
         }
         memory_free(row);

@@ -59,15 +59,16 @@ static void check(const struct fuzz_request *r, const struct exchange *x)
         }
         cJSON_Delete(root);
     }
-    /* Escapes may spell anything. */
-    bool sent = strstr(r->method, SECRET) || strstr(r->target, SECRET) || strchr(r->target, '%') ||
-                (r->body && (memmem(r->body, r->n_body, SECRET, strlen(SECRET)) ||
-                             memchr(r->body, '\\', r->n_body)));
+    /* What was sent once may be in the database since; escapes may spell anything. */
+    static bool sent;
+    sent = sent || strstr(r->method, SECRET) || strstr(r->target, SECRET) ||
+           (r->body && memmem(r->body, r->n_body, SECRET, strlen(SECRET)));
     for (int i = 0; i < FUZZ_LINES && r->headers[i]; i++) {
         sent = sent || (strstr(r->headers[i], SECRET) &&
                         strcmp(r->headers[i], "X-SECRET-KEY: " SECRET) != 0);
     }
-    if (!sent && memmem(reply, n, SECRET, strlen(SECRET))) {
+    bool escaped = strchr(r->target, '%') || (r->body && memchr(r->body, '\\', r->n_body));
+    if (!sent && !escaped && memmem(reply, n, SECRET, strlen(SECRET))) {
         abort();
     }
 }

@@ -68,6 +68,62 @@ static void both_demo_files_agree_on_a_sample_and_decode_back_to_it(void)
     tokenizer_close(model);
 }
 
+/* A character by chance: mostly plain letters and spaces, some of everything that UTF-8 has. */
+static size_t any_character(uint64_t *state, char out[4])
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    uint32_t chance = (uint32_t)(*state >> 33);
+    uint32_t most = chance % 8 < 5   ? 0x7F
+                    : chance % 8 < 6 ? 0x7FF
+                    : chance % 8 < 7 ? 0xFFFF
+                                     : 0x10FFFF;
+    uint32_t c = chance / 8 % most + 1;
+    if (chance % 8 < 2) {
+        c = (uint32_t) " \n\tetaoinshr<>|_0"[chance / 8 % 17];
+    }
+    if ((c >= 0xD800 && c < 0xE000) || c == 0x2581) { /* no character; what stands for a space */
+        c = 'x';
+    }
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, c >>= 6) {
+        out[i] = (char)(0x80 | (c & 0x3F));
+    }
+    out[0] = (char)((0xF00u >> n & 0xF0) | c);
+    return n;
+}
+
+static void decoding_what_was_encoded_gives_the_text_back(void)
+{
+    struct status st = {0};
+    struct tokenizer *t[2];
+    uint64_t state = 7;
+    REQUIRE_OK(tokenizer_open_json(&t[0], DEMO_JSON, &st), st);
+    REQUIRE_OK(tokenizer_open_model(&t[1], DEMO_MODEL, &st), st);
+    for (int round = 0; round < 4000; round++) {
+        char text[260];
+        size_t n = 0;
+        for (size_t most = (size_t)round % 256; n < most;) {
+            n += any_character(&state, text + n);
+        }
+        for (int i = 0; i < 2; i++) {
+            int32_t *ids = NULL;
+            size_t n_ids;
+            struct text back = {0};
+            REQUIRE_OK(tokenizer_encode(t[i], text, n, &ids, &n_ids, &st), st);
+            REQUIRE_OK(tokenizer_decode(t[i], ids, n_ids, false, &back, &st), st);
+            CHECK(back.length == n && (n == 0 || memcmp(back.data, text, n) == 0));
+            text_free(&back);
+            memory_free(ids);
+        }
+    }
+    tokenizer_close(t[0]);
+    tokenizer_close(t[1]);
+}
+
 /* The strings of a cases file: text as hex, because cJSON cuts strings at U+0000. Cases with ids
  * from `beyond` on (-1: none) are left out, and there must be few of them. */
 static void check_cases(const struct tokenizer *t, const char *path, int32_t beyond)
@@ -342,6 +398,7 @@ static void cutting_at_spaces_changes_no_id(void)
 }
 
 static const struct test tests[] = {
+    TEST(decoding_what_was_encoded_gives_the_text_back),
     TEST(both_demo_files_agree_on_a_sample_and_decode_back_to_it),
     TEST(gives_hugging_faces_ids_for_gemma_2),
     TEST(gives_hugging_faces_ids_for_gemma_3),

@@ -23,7 +23,7 @@ from program import *  # noqa: E402
 
 WORDS = "the light upon a water of all people that come in every day with king and ship".split()
 SOURCES = ["2-gemmascope-att-2k", "2-gemmascope-mlp-2k", "2-gemmascope-res-2k", "3-gemmascope-res-2k"]
-LIMIT = 6000  # tokens that are indexed
+TOKENS = 300  # more to be indexed in each life, so that the job never runs out of work
 
 
 class Clients:
@@ -66,7 +66,7 @@ def killed(db, turn, chance):
     server = Server(db=db)
     clients = Clients(server, turn)
     with contextlib.suppress(Exception):
-        server.post("/api/index", {"corpus": "demo", "limit_tokens": LIMIT})
+        server.post("/api/index", {"corpus": "demo", "limit_tokens": TOKENS * (turn + 1)})
     if chance.random() < 0.8:  # else while nothing was answered yet
         with contextlib.suppress(AssertionError):
             until(lambda: clients.answers, "the first answer", 10)
@@ -108,8 +108,8 @@ def dashboards(db):
                                        ("feature_logits", "source, number, logits"))]
 
 
-def finished_index(server):
-    reply = server.post("/api/index", {"corpus": "demo", "limit_tokens": LIMIT})
+def finished_index(server, limit):
+    reply = server.post("/api/index", {"corpus": "demo", "limit_tokens": limit})
     expect(reply.status, 200, reply.body)
 
     def state():
@@ -151,10 +151,10 @@ def main():
         server = Server(db=db)
         check_answers(server, answers, explanations)
     with check("the index goes on to its end"):
-        finished_index(server)
+        finished_index(server, TOKENS * options.kills)
     with check("and comes to the dashboards of a database that was never killed"):
         other = Server(db=os.path.join(scratch(), "other.db"))
-        finished_index(other)
+        finished_index(other, TOKENS * options.kills)
         found, expected = dashboards(db), dashboards(other.db)
         for part, whole in zip(found, expected):
             expect(len(part), len(whole), "rows")

@@ -103,6 +103,7 @@ export async function requestStream(path, body, { signal, onBusy, onFrame }) {
   try {
     for (;;) {
       const { value, done } = await reader.read();
+      signal?.throwIfAborted(); // what was on its way is not shown any more
       if (done) return;
       const lines = (text + value).split('\n');
       text = lines.pop();

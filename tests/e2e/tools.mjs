@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { launch } from './browser.mjs';
+import { launch, newPage } from './browser.mjs';
 import { run, test } from './check.mjs';
 import { MODEL, SOURCE, TEXT, TOKENS, WIDTH } from './demo.mjs';
 import { startServer } from './server.mjs';
@@ -122,8 +122,30 @@ test('tools: find a feature by words, steer with it, and read what the API gives
   });
 });
 
+/** In the page: hands the frames of a stream over one by one, so that a fast machine has not ended before a person could act. */
+function slowStreams() {
+  const real = globalThis.fetch;
+  globalThis.fetch = async (url, options) => {
+    const response = await real(url, options);
+    if (!String(url).includes('/v1/steer/') || !response.ok) return response;
+    const slow = new TransformStream({
+      async transform(text, out) {
+        for (const frame of text.split(/(?<=\n\n)/)) {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          out.enqueue(frame);
+        }
+      },
+    });
+    const body = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(slow).pipeThrough(new TextEncoderStream());
+    return new Response(body, { status: response.status, headers: response.headers });
+  };
+}
+
 test('tools: a long text streams, and Stop ends it at once', async () => {
-  await at(query('/steer', { text: BEGINNING, n: '200', temp: '0', freq: '0', features: `${SOURCE}:${FEATURE}:12` }), {}, async (tab) => {
+  const tab = await newPage(browser);
+  try {
+    await tab.addInitScript(slowStreams);
+    await tab.goto(server.base + query('/steer', { text: BEGINNING, n: '200', temp: '0', freq: '0', features: `${SOURCE}:${FEATURE}:12` }));
     await tab.locator('.tok').nth(3).waitFor();
     await tab.locator('button.primary', { hasText: 'Stop' }).click();
     await tab.locator('.notice', { hasText: 'Stopped' }).waitFor();
@@ -132,7 +154,10 @@ test('tools: a long text streams, and Stop ends it at once', async () => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     assert.equal(await tab.locator('.tok').count(), count);
     assert.ok(count < 400, String(count));
-  });
+    assert.deepEqual(tab.problems, []);
+  } finally {
+    await tab.context().close();
+  }
 });
 
 test('tools: a model with a chat template is talked to, turn by turn', async () => {

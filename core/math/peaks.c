@@ -1,20 +1,12 @@
 #include "core/math/peaks.h"
 
+#include "core/base/clock.h"
 #include "core/math/kernels_level.h"
-
-#include <time.h>
 
 #define STEPS 200000
 #define TRIES 4   /* the best counts: after a pause threads are still being brought to their CPUs */
 #define CHAINS 12 /* independent: they hide a latency of 4 on two ports */
 #define READ_PART ((size_t)256 << 10)
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -80,9 +72,9 @@ static double rate_of(struct threads *threads, void (*part)(void *, size_t, int)
     size_t parts = 2 * (size_t)threads_count(threads);
     double best = 0;
     for (int i = 0; i < TRIES; i++) {
-        double start = now();
+        double start = clock_seconds();
         threads_run(threads, parts, part, sink);
-        double rate = each * (double)parts / (now() - start);
+        double rate = each * (double)parts / (clock_seconds() - start);
         best = rate > best ? rate : best;
     }
     return best;
@@ -132,7 +124,7 @@ static void read_part(void *argument, size_t part, int worker)
 double peak_read(struct threads *threads, const void *memory, size_t bytes)
 {
     size_t parts = bytes / READ_PART;
-    double start = now();
+    double start = clock_seconds();
     threads_run(threads, parts, read_part, (void *)(uintptr_t)memory);
-    return (double)(parts * READ_PART) / (now() - start);
+    return (double)(parts * READ_PART) / (clock_seconds() - start);
 }

@@ -1,5 +1,6 @@
 /* darkmatter import: Neuronpedia's export files into the database. A wrong line is named on stderr
  * and costs no other line; the exit code then is 1. */
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "server/command/command.h"
 #include "server/work/import_lines.h"
@@ -9,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BAR_SECONDS 0.1 /* on a terminal */
@@ -29,13 +29,6 @@ struct importing {
     double started, shown;
 };
 
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void clear_bar(struct importing *im)
 {
     if (im->drawn) {
@@ -53,7 +46,7 @@ static void notice(void *user, const char *line)
 static int progress(void *user, const struct import_figures *f)
 {
     struct importing *im = user;
-    double time = now();
+    double time = clock_seconds();
     if (time - im->shown >= (im->terminal ? BAR_SECONDS : LINE_SECONDS)) {
         int64_t lines = f->explanations + f->features + f->activations + f->empty + f->other;
         double seconds = time - im->started;
@@ -86,7 +79,7 @@ int command_import(const struct options *options)
     struct text migrations = {0};
     struct store *store = NULL;
     struct import_figures figures = {0};
-    struct importing im = {.terminal = isatty(STDERR_FILENO) == 1, .started = now()};
+    struct importing im = {.terminal = isatty(STDERR_FILENO) == 1, .started = clock_seconds()};
     im.shown = im.started;
     const struct import_options how = {.notice = notice, .progress = progress, .user = &im};
     text_printf(&migrations, "%s/migrations", options->share);

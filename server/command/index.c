@@ -2,6 +2,7 @@
  * line every few seconds elsewhere. The first Ctrl-C stops at the next batch and makes dashboards
  * of what is there, the second one leaves at once; either way the next run goes on where this one
  * was. */
+#include "core/base/clock.h"
 #include "server/command/command.h"
 #include "server/command/progress.h"
 #include "server/command/workshop.h"
@@ -72,7 +73,7 @@ static void keep_progress(struct indexing *x, const char *state, const char *err
 static void show_progress(void *user, const struct indexer_progress *p)
 {
     struct indexing *x = user;
-    double t = progress_now();
+    double t = clock_seconds();
     if (!p->source && strcmp(p->phase, "waiting") != 0) {
         x->last = *p;
     }

@@ -1,12 +1,12 @@
 /* darkmatter pack: a BF16 copy of a model's folder, and what the rounding did to its weights. */
 #include "core/formats/pack.h"
 
+#include "core/base/clock.h"
 #include "server/command/command.h"
 #include "server/http/emit.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 static atomic_bool stopping;
@@ -22,17 +22,10 @@ struct packing_shown {
     double started, shown;
 };
 
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void show(void *user, uint64_t done, uint64_t total)
 {
     struct packing_shown *x = user;
-    double t = now();
+    double t = clock_seconds();
     if (t - x->shown < (x->bar ? 0.1 : 3.0)) {
         return;
     }
@@ -106,7 +99,7 @@ static void print_json(const char *out, const struct pack_report *r)
 int command_pack(const struct options *o)
 {
     struct packing_shown shown = {
-        .bar = isatty(STDERR_FILENO) != 0, .started = now(), .shown = now()};
+        .bar = isatty(STDERR_FILENO) != 0, .started = clock_seconds(), .shown = clock_seconds()};
     const struct pack_options options = {.model = o->model,
                                          .out = o->paths[0],
                                          .progress = show,

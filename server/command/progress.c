@@ -1,20 +1,14 @@
 #include "server/command/progress.h"
 
+#include "core/base/clock.h"
+
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BAR = 24 };
 #define LINE_SECONDS 3.0
 #define BAR_SECONDS 0.1
-
-double progress_now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 struct progress progress_start(void)
 {
@@ -36,7 +30,7 @@ void progress_time(char out[32], double seconds)
 void progress_show(struct progress *p, double share, const char *line)
 {
     char bar[BAR + 1];
-    double t = progress_now();
+    double t = clock_seconds();
     if (t - p->shown < (p->bar ? BAR_SECONDS : LINE_SECONDS)) {
         return;
     }

@@ -20,6 +20,4 @@ void progress_end(const struct progress *progress); /* the bar goes away */
 /* "1:05", "2:00:00", "?" for less than 0 */
 void progress_time(char out[32], double seconds);
 
-double progress_now(void); /* seconds, monotonic */
-
 #endif

@@ -1,15 +1,16 @@
 #include "server/work/collector.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/dashboard/dashboard.h"
 #include "server/work/collector_private.h"
+#include "server/work/pace.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BATCH = 512 }; /* tokens of a pass */
@@ -29,13 +30,6 @@ struct collecting {
     int64_t before; /* rows that were there when the run began */
     double started;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* --- the batch -------------------------------------------------------------------------------- */
 
@@ -111,14 +105,12 @@ static int end_shard(struct collecting *x, struct status *st)
 static void report(struct collecting *x, const struct corpus *corpus)
 {
     struct collector_progress *p = &x->p;
-    double seconds = now() - x->started;
-    int64_t estimate = corpus_estimate(corpus);
+    struct pace pace = pace_of(corpus_estimate(corpus), p->tokens, p->rows - x->before,
+                               clock_seconds() - x->started);
     p->shards = x->index.n;
-    p->total_tokens = estimate > p->tokens ? estimate : estimate ? p->tokens : 0;
-    p->rows_per_second = seconds > 0.0 ? (double)(p->rows - x->before) / seconds : 0.0;
-    p->seconds_left = p->total_tokens && p->rows_per_second > 0.0
-                          ? (double)(p->total_tokens - p->tokens) / p->rows_per_second
-                          : -1.0;
+    p->total_tokens = pace.total_tokens;
+    p->rows_per_second = pace.per_second;
+    p->seconds_left = pace.seconds_left;
     if (x->c->progress) {
         x->c->progress(x->c->user, p);
     }
@@ -174,7 +166,7 @@ static int pass_by(struct collecting *x, const struct corpus_context *context, s
             "shards; collect it into another folder",
             x->c->out, (long long)x->number + 1);
     }
-    x->started = now();
+    x->started = clock_seconds();
     return STATUS_OK;
 }
 
@@ -258,7 +250,7 @@ static int take_folder(const char *out, int *fd, struct status *st)
 
 int collector_run(const struct collector *c, struct collector_progress *progress, struct status *st)
 {
-    struct collecting x = {.c = c, .ids = hash_start(), .started = now()};
+    struct collecting x = {.c = c, .ids = hash_start(), .started = clock_seconds()};
     int fd = -1;
     *progress = (struct collector_progress){.seconds_left = -1.0};
     int code = take_folder(c->out, &fd, st);

@@ -1,8 +1,10 @@
 #include "server/work/evaluator.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "server/store/documents.h"
 #include "server/work/evaluator_private.h"
+#include "server/work/pace.h"
 
 #include <string.h>
 
@@ -18,15 +20,11 @@ static int check_stop(const struct evaluator *ev, struct status *st)
 static void report(struct reading *r, const struct corpus *corpus)
 {
     struct evaluator_progress *p = &r->progress;
-    double seconds = evaluator_now() - r->started;
-    p->total_tokens = corpus_estimate(corpus);
-    if (p->total_tokens && p->total_tokens < p->tokens) {
-        p->total_tokens = p->tokens;
-    }
-    p->tokens_per_second = seconds > 0.0 ? (double)(p->tokens - r->tokens_before) / seconds : 0.0;
-    p->seconds_left = p->total_tokens && p->tokens_per_second > 0.0
-                          ? (double)(p->total_tokens - p->tokens) / p->tokens_per_second
-                          : -1.0;
+    struct pace pace = pace_of(corpus_estimate(corpus), p->tokens, p->tokens - r->tokens_before,
+                               clock_seconds() - r->started);
+    p->total_tokens = pace.total_tokens;
+    p->tokens_per_second = pace.per_second;
+    p->seconds_left = pace.seconds_left;
     if (r->ev->progress) {
         r->ev->progress(r->ev->user, p);
     }
@@ -77,7 +75,7 @@ static int read_contexts(struct reading *r, struct corpus *corpus, struct status
         if (number < lowest) {
             r->progress.tokens += context.counted;
             r->tokens_before = r->progress.tokens;
-            r->started = evaluator_now();
+            r->started = clock_seconds();
         } else {
             code = evaluator_batch_add(r, &context, number, st);
         }
@@ -99,7 +97,7 @@ static int run_reading(struct reading *r, const struct corpus_options *options, 
     if (code) {
         return code;
     }
-    r->started = r->kept_at = evaluator_now();
+    r->started = r->kept_at = clock_seconds();
     code = read_contexts(r, corpus, st);
     struct status own = {0};
     if (!code) {

@@ -1,17 +1,10 @@
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "server/store/evaluations.h"
 #include "server/work/evaluation_report.h"
 #include "server/work/evaluator_private.h"
 
 #include <math.h>
-#include <time.h>
-
-double evaluator_now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static int take_state(void *user, const struct store_evaluation *row)
 {
@@ -98,11 +91,11 @@ static int keep_subject(const struct reading *r, const struct subject *s, bool f
 int evaluator_keep(struct reading *r, bool finished, struct status *st)
 {
     int code = STATUS_OK;
-    double began = evaluator_now();
+    double began = clock_seconds();
     for (size_t i = 0; i < r->n && !code; i++) {
         code = r->subjects[i].active ? keep_subject(r, &r->subjects[i], finished, st) : STATUS_OK;
     }
-    r->kept_at = evaluator_now();
+    r->kept_at = clock_seconds();
     r->kept_for = r->kept_at - began;
     return code;
 }
@@ -111,5 +104,5 @@ bool evaluator_time_to_keep(const struct reading *r)
 {
     double pause = r->ev->keep_seconds > 0.0 ? r->ev->keep_seconds : 30.0;
     pause = pause > 20.0 * r->kept_for ? pause : 20.0 * r->kept_for;
-    return evaluator_now() - r->kept_at >= pause;
+    return clock_seconds() - r->kept_at >= pause;
 }

@@ -59,6 +59,4 @@ int evaluator_keep(struct reading *r, bool finished, struct status *st);
  * time. */
 bool evaluator_time_to_keep(const struct reading *r);
 
-double evaluator_now(void);
-
 #endif

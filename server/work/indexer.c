@@ -1,13 +1,14 @@
 #include "server/work/indexer.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "server/store/documents.h"
 #include "server/work/index_turn.h"
 #include "server/work/neuron_index.h"
+#include "server/work/pace.h"
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 enum { IN_FLIGHT = 2 };
 
@@ -37,13 +38,6 @@ struct run {
     int64_t tokens_before; /* counted tokens that were there already */
     double started;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static bool is_set(const atomic_bool *flag)
 {
@@ -229,15 +223,11 @@ static int send_batch(struct run *r, struct batch *b, struct status *st)
 static void report(struct run *r, const struct corpus *corpus)
 {
     struct indexer_progress *p = &r->progress;
-    double seconds = now() - r->started;
-    p->total_tokens = corpus_estimate(corpus);
-    if (p->total_tokens && p->total_tokens < p->tokens) {
-        p->total_tokens = p->tokens;
-    }
-    p->tokens_per_second = seconds > 0.0 ? (double)(p->tokens - r->tokens_before) / seconds : 0.0;
-    p->seconds_left = p->total_tokens && p->tokens_per_second > 0.0
-                          ? (double)(p->total_tokens - p->tokens) / p->tokens_per_second
-                          : -1.0;
+    struct pace pace = pace_of(corpus_estimate(corpus), p->tokens, p->tokens - r->tokens_before,
+                               clock_seconds() - r->started);
+    p->total_tokens = pace.total_tokens;
+    p->tokens_per_second = pace.per_second;
+    p->seconds_left = pace.seconds_left;
     if (r->ix->progress) {
         r->ix->progress(r->ix->user, p);
     }
@@ -334,7 +324,7 @@ static int read_contexts(struct run *r, struct corpus *corpus, struct status *st
             r->progress.documents++;
             r->progress.tokens += context.counted;
             r->tokens_before = r->progress.tokens;
-            r->started = now();
+            r->started = clock_seconds();
             code = number % 256 == 0 ? check_stop(r->ix, st) : STATUS_OK;
             continue;
         }
@@ -411,7 +401,7 @@ static int run_turn(struct run *r, struct corpus *corpus, const struct corpus_op
     if (code) {
         return code;
     }
-    r->started = now();
+    r->started = clock_seconds();
     code = open_run(r, options, name, st);
     code = code ? code : read_contexts(r, corpus, st);
     code = neuron_index_end(r->neurons, r->ix->n_names, code, st);

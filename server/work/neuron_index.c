@@ -1,10 +1,9 @@
 #include "server/work/neuron_index.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/dashboard/neurons.h"
 #include "server/store/neuron_counts.h"
-
-#include <time.h>
 
 #define COMMIT_SECONDS 1.0 /* at least between two commits */
 #define COMMIT_SHARE 20    /* and so many times what the last one took */
@@ -21,13 +20,6 @@ struct neuron_index {
     int64_t committed;         /* documents */
     double ended, took;        /* the last commit */
 };
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 struct loading {
     struct neuron_index *index;
@@ -92,7 +84,7 @@ int neuron_index_open(struct neuron_index **out, const struct engine *engine, st
     x->corpus = corpus;
     x->n_ignored = engine_uncounted(engine, x->ignored);
     x->neurons = memory_pages(x->bytes);
-    x->ended = now_seconds();
+    x->ended = clock_seconds();
     int code = x->neurons ? load_all(x, st) : status_no_memory(st, x->bytes);
     if (code) {
         close_index(x);
@@ -156,9 +148,9 @@ static int write_all(struct neuron_index *x, struct status *st)
 
 static int commit(struct neuron_index *x, struct status *st)
 {
-    double begun = now_seconds();
+    double begun = clock_seconds();
     int code = x->committed == x->documents ? STATUS_OK : write_all(x, st);
-    x->ended = now_seconds();
+    x->ended = clock_seconds();
     x->took = x->ended - begun;
     x->committed = code ? x->committed : x->documents;
     return code;
@@ -175,7 +167,7 @@ int neuron_index_add(struct neuron_index *x, int64_t first, const struct store_d
     }
     double pause = x->took * COMMIT_SHARE;
     pause = pause > COMMIT_SECONDS ? pause : COMMIT_SECONDS;
-    return !code && now_seconds() - x->ended >= pause ? commit(x, st) : code;
+    return !code && clock_seconds() - x->ended >= pause ? commit(x, st) : code;
 }
 
 int neuron_index_end(struct neuron_index **list, size_t n, int code, struct status *st)

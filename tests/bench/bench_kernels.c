@@ -5,14 +5,15 @@
  *     build/release/tests/bench/bench_kernels [TURNS] [WORD...]     a line must contain every WORD
  *
  * Weights are cold: successive products read other places of FOOTPRINT bytes. */
+#include "core/base/clock.h"
 #include "core/base/threads.h"
 #include "core/math/kernels.h"
 #include "core/math/peaks.h"
+#include "tests/bench/median.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define FOOTPRINT ((size_t)640 << 20)
 #define MAX_TURNS 99
@@ -21,25 +22,6 @@ static struct threads *threads;
 static unsigned char *memory;
 static float *x, *y;
 static size_t place;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double u = *(const double *)a, v = *(const double *)b;
-    return (u > v) - (u < v);
-}
-
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof *values, by_size);
-    return values[n / 2];
-}
 
 static unsigned char *next_place(size_t bytes)
 {
@@ -78,7 +60,7 @@ static void measure(const struct shape *shape, enum dtype dtype, size_t m, enum 
     for (size_t t = 0; t < turns; t++) {
         double fp32 = peak_fp32(threads), bf16 = peak_bf16(threads), reads = read_peak();
         size_t calls = m > 8 ? 1 : 4;
-        double start = now();
+        double start = clock_seconds();
         for (size_t i = 0; i < calls; i++) {
             w.data = next_place(tensor_bytes(&w));
             if (shape->columns) {
@@ -87,7 +69,7 @@ static void measure(const struct shape *shape, enum dtype dtype, size_t m, enum 
                 kernel_matmul_as(threads, precision, x, m, &w, y);
             }
         }
-        double seconds = (now() - start) / (double)calls;
+        double seconds = (clock_seconds() - start) / (double)calls;
         rate[t] = flops / seconds;
         of_fp32[t] = fp32 > 0 ? rate[t] / fp32 : 0;
         of_bf16[t] = bf16 > 0 ? rate[t] / bf16 : 0;

@@ -7,15 +7,16 @@
  *
  * Only figures whose name contains a WORD are measured. Models of any size with random weights:
  * tests/tools/make_weights.c. */
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/base/threads.h"
 #include "core/engine.h"
 #include "core/math/peaks.h"
+#include "tests/bench/median.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MAX_TURNS 99
 #define MAX_PROMPTS 16
@@ -33,25 +34,6 @@ static _Noreturn void stop(const struct status *st)
 {
     fprintf(stderr, "bench_model: %s\n", st->message);
     exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double u = *(const double *)a, v = *(const double *)b;
-    return (u > v) - (u < v);
-}
-
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof *values, by_size);
-    return values[n / 2];
 }
 
 /* --- work --------------------------------------------------------------------------------------
@@ -85,11 +67,11 @@ static double prefill(size_t prompts, size_t n, bool features)
                                                    .top = 10};
         p[i] = (struct engine_prompt){.ids = ids, .n_ids = n, .reads = &reads[i], .n_reads = 1};
     }
-    double start = now();
+    double start = clock_seconds();
     if (engine_trace(session, p, prompts, NULL, &st)) {
         stop(&st);
     }
-    double seconds = now() - start;
+    double seconds = clock_seconds() - start;
     for (size_t i = 0; i < prompts; i++) {
         engine_read_free(&reads[i]);
     }
@@ -116,17 +98,17 @@ static double decode(size_t streams, bool edit, double *first)
     struct generation_options o = {.starts = starts, .n_starts = streams, .n_tokens = DECODED + 1};
     struct generation *g;
     bool more;
-    double start = now();
+    double start = clock_seconds();
     if (generation_open(&g, engine, &o, &st) || generation_step(g, session, NULL, &more, &st)) {
         stop(&st);
     }
-    double begun = now();
+    double begun = clock_seconds();
     for (int i = 0; i < DECODED; i++) {
         if (generation_step(g, session, NULL, &more, &st)) {
             stop(&st);
         }
     }
-    double seconds = (now() - begun) / DECODED;
+    double seconds = (clock_seconds() - begun) / DECODED;
     *first = begun - start;
     generation_close(g);
     free(ids);
@@ -285,12 +267,12 @@ int main(int argc, char **argv)
                         "[--precision exact|bf16] [--threads N] [WORD...]\n");
         return 2;
     }
-    double start = now();
+    double start = clock_seconds();
     if (threads_create(&threads, o.threads, &st) || engine_open(&engine, &o, &st) ||
         session_create(&session, engine, &st)) {
         stop(&st);
     }
-    printf("opened in %.0f ms\n", 1e3 * (now() - start));
+    printf("opened in %.0f ms\n", 1e3 * (clock_seconds() - start));
     const struct catalogue *catalogue = engine_catalogue(engine);
     if (!source && catalogue->n_sources) {
         source = catalogue->sources[0].name;

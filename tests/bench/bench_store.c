@@ -5,6 +5,7 @@
  *         [TOKENS]
  *
  * The database FOLDER/bench.db is made if it is not there, and left there. */
+#include "core/base/clock.h"
 #include "server/store/dashboards.h"
 #include "server/store/documents.h"
 #include "tests/store_fixture.h"
@@ -14,13 +15,6 @@
 
 enum { CONTEXT = 128, ACTIVE = 70, BATCH = 64, TOP = 20, INTERVALS = 5, SAMPLES = 5 };
 enum { EXAMPLES = TOP + INTERVALS * SAMPLES };
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void must(int code, const struct status *st)
 {
@@ -150,11 +144,11 @@ static void read_pages(struct fixture *f)
     for (int i = 0; i < PAGES; i++) {
         struct store_feature_page page;
         bool found;
-        double start = now(), start_cpu = (double)clock() / CLOCKS_PER_SEC;
+        double start = clock_seconds(), start_cpu = (double)clock() / CLOCKS_PER_SEC;
         must(store_read_feature(f->store, f->source, fixture_random(&seed) % D_SAE, 0, &page,
                                 &found, &f->st),
              &f->st);
-        took[i] = now() - start;
+        took[i] = clock_seconds() - start;
         cpu[i] = (double)clock() / CLOCKS_PER_SEC - start_cpu;
         if (!found || page.n_examples != EXAMPLES) {
             (void)fprintf(stderr, "a page lacks examples\n");
@@ -184,22 +178,22 @@ int main(int argc, char **argv)
     must(store_corpus(f.store, f.model, "bench", "{}", &corpus, &f.st), &f.st);
     if (is_new) {
         struct store_figures figures;
-        double start = now();
+        double start = clock_seconds();
         write_texts(&f, corpus, texts);
         must(store_figures(f.store, &figures, &f.st), &f.st);
         printf("wrote %lld texts in %.1f s; %.3f bytes an activation, texts and documents too\n",
-               (long long)texts, now() - start,
+               (long long)texts, clock_seconds() - start,
                (double)figures.bytes / ((double)texts * CONTEXT * ACTIVE));
-        start = now();
+        start = clock_seconds();
         write_dashboard(&f, corpus, texts);
-        printf("wrote the dashboard in %.1f s\n", now() - start);
+        printf("wrote the dashboard in %.1f s\n", clock_seconds() - start);
     }
     read_pages(&f);
     for (int i = 0; i < 2; i++) {
         struct sum sum = {0};
-        double start = now();
+        double start = clock_seconds();
         must(store_visit_indexed(f.store, f.source, add, &sum, &f.st), &f.st);
-        double took = now() - start;
+        double took = clock_seconds() - start;
         printf("visited %zu texts, %.1f million activations in %.2f s: %.1f million/s\n", sum.texts,
                (double)sum.activations / 1e6, took, (double)sum.activations / 1e6 / took);
     }

@@ -1,5 +1,7 @@
 #include "core/dashboard/neurons.h"
 
+#include "core/base/bytes.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -260,29 +262,24 @@ void neurons_interval(const struct neuron *n, int k, struct neurons_interval *ou
 
 /* Only what is filled: the head, the bins, then each list as its length and its examples, of which
  * each is the struct up to `along` and as many values as it has. */
-static void put(struct text *out, const void *bytes, size_t n)
-{
-    text_append(out, bytes, n);
-}
-
 static void put_list(struct text *out, const struct neuron_example *list, uint32_t n)
 {
-    put(out, &n, sizeof n);
+    bytes_put(out, &n, sizeof n);
     for (uint32_t i = 0; i < n; i++) {
-        put(out, &list[i], offsetof(struct neuron_example, along));
-        put(out, list[i].along, list[i].n_along * sizeof list[i].along[0]);
+        bytes_put(out, &list[i], offsetof(struct neuron_example, along));
+        bytes_put(out, list[i].along, list[i].n_along * sizeof list[i].along[0]);
     }
 }
 
 void neurons_encode(const struct neuron *n, struct text *out)
 {
-    put(out, &n->count, sizeof n->count);
-    put(out, &n->minimum, sizeof n->minimum);
-    put(out, &n->maximum, sizeof n->maximum);
-    put(out, &n->exponent, sizeof n->exponent);
-    put(out, &n->n_bins, sizeof n->n_bins);
-    put(out, &n->low, sizeof n->low);
-    put(out, n->bin, n->n_bins * sizeof n->bin[0]);
+    bytes_put(out, &n->count, sizeof n->count);
+    bytes_put(out, &n->minimum, sizeof n->minimum);
+    bytes_put(out, &n->maximum, sizeof n->maximum);
+    bytes_put(out, &n->exponent, sizeof n->exponent);
+    bytes_put(out, &n->n_bins, sizeof n->n_bins);
+    bytes_put(out, &n->low, sizeof n->low);
+    bytes_put(out, n->bin, n->n_bins * sizeof n->bin[0]);
     put_list(out, n->top, n->n_top);
     put_list(out, n->bottom, n->n_bottom);
     for (size_t g = 0; g < NEURONS_GROUPS; g++) {
@@ -290,31 +287,17 @@ void neurons_encode(const struct neuron *n, struct text *out)
     }
 }
 
-struct reader {
-    const char *at, *end;
-};
-
-static bool get(struct reader *r, void *to, size_t n)
+static bool get_list(struct bytes *r, struct neuron_example *list, uint32_t *n, uint32_t capacity)
 {
-    if ((size_t)(r->end - r->at) < n) {
-        return false;
-    }
-    memcpy(to, r->at, n);
-    r->at += n;
-    return true;
-}
-
-static bool get_list(struct reader *r, struct neuron_example *list, uint32_t *n, uint32_t capacity)
-{
-    if (!get(r, n, sizeof *n) || *n > capacity) {
+    if (!bytes_get(r, n, sizeof *n) || *n > capacity) {
         return false;
     }
     for (uint32_t i = 0; i < *n; i++) {
         struct neuron_example *e = &list[i];
-        if (!get(r, e, offsetof(struct neuron_example, along)) || e->n_along > NEURONS_ALONG ||
-            e->first < 0 || e->position < e->first ||
+        if (!bytes_get(r, e, offsetof(struct neuron_example, along)) ||
+            e->n_along > NEURONS_ALONG || e->first < 0 || e->position < e->first ||
             (uint32_t)(e->position - e->first) >= e->n_along ||
-            !get(r, e->along, e->n_along * sizeof e->along[0])) {
+            !bytes_get(r, e->along, e->n_along * sizeof e->along[0])) {
             return false;
         }
     }
@@ -323,13 +306,15 @@ static bool get_list(struct reader *r, struct neuron_example *list, uint32_t *n,
 
 bool neurons_decode(struct neuron *n, const void *bytes, size_t size)
 {
-    struct reader r = {bytes, (const char *)bytes + size};
+    struct bytes r = {bytes, size};
     *n = (struct neuron){0};
-    if (!get(&r, &n->count, sizeof n->count) || !get(&r, &n->minimum, sizeof n->minimum) ||
-        !get(&r, &n->maximum, sizeof n->maximum) || !get(&r, &n->exponent, sizeof n->exponent) ||
-        !get(&r, &n->n_bins, sizeof n->n_bins) || !get(&r, &n->low, sizeof n->low) ||
+    if (!bytes_get(&r, &n->count, sizeof n->count) ||
+        !bytes_get(&r, &n->minimum, sizeof n->minimum) ||
+        !bytes_get(&r, &n->maximum, sizeof n->maximum) ||
+        !bytes_get(&r, &n->exponent, sizeof n->exponent) ||
+        !bytes_get(&r, &n->n_bins, sizeof n->n_bins) || !bytes_get(&r, &n->low, sizeof n->low) ||
         n->n_bins > NEURONS_BINS || n->exponent < EXPONENT_MIN || n->exponent > 128 ||
-        !isfinite(n->low) || !get(&r, n->bin, n->n_bins * sizeof n->bin[0]) ||
+        !isfinite(n->low) || !bytes_get(&r, n->bin, n->n_bins * sizeof n->bin[0]) ||
         !get_list(&r, n->top, &n->n_top, DASHBOARD_TOP) ||
         !get_list(&r, n->bottom, &n->n_bottom, DASHBOARD_TOP)) {
         return false;
@@ -340,5 +325,5 @@ bool neurons_decode(struct neuron *n, const void *bytes, size_t size)
             return false;
         }
     }
-    return r.at == r.end;
+    return r.left == 0;
 }

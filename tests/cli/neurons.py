@@ -12,6 +12,7 @@ import sqlite3
 import struct
 import time
 
+import recount
 from program import *
 
 TOKENS = 6000
@@ -85,22 +86,6 @@ def intervals_of(e, first, counts, tokens):
         yield (group + low) * 4 * 2 ** e, (group + high) * 4 * 2 ** e, inside / tokens
 
 
-def along(blob):
-    numbers, number, shift, at = [], 0, 0, 0
-    while not numbers or len(numbers) <= numbers[0]:
-        number |= (blob[at] & 0x7F) << shift
-        shift += 7
-        if blob[at] < 0x80:
-            numbers.append(number)
-            number = shift = 0
-        at += 1
-    values, position, found = struct.unpack_from(f"<{numbers[0]}f", blob, at), 0, {}
-    for step, value in zip(numbers[1:], values):
-        position += step
-        found[position] = value
-    return found
-
-
 def check_neuron(db, build, number, seen, tokens, column, texts):
     values = [value for value, *_ in seen]
     count, maximum, statistic = db.execute(
@@ -125,7 +110,7 @@ def check_neuron(db, build, number, seen, tokens, column, texts):
         row = column(corpus, document)
         begin = max(0, position - 15)
         window = range(begin, min(begin + AROUND, len(row)))
-        expect(along(blob), {p: row[p] for p in window if row[p]}, "values around")
+        expect(recount.features(blob), {p: row[p] for p in window if row[p]}, "values around")
         if part == 0:
             expect((value, corpus, document, position), highest[place], "one of the highest")
         elif part == 6:

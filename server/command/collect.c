@@ -2,6 +2,7 @@
  * elsewhere. Ctrl-C stops at the next pass; the same command goes on behind the last whole file. */
 #include "core/base/memory.h"
 #include "server/command/command.h"
+#include "server/command/corpus_flags.h"
 #include "server/command/progress.h"
 #include "server/v1/hooks.h"
 #include "server/work/collector.h"
@@ -98,11 +99,7 @@ static int run(struct engine *engine, const struct options *o, struct status *st
                                             .out = o->paths[0],
                                             .corpora = o->corpora,
                                             .n_corpora = o->n_corpora,
-                                            .corpus = {.context = (size_t)o->context,
-                                                       .whole_documents = o->no_pack,
-                                                       .keep_duplicates = o->keep_duplicates,
-                                                       .limit_tokens = (int64_t)o->limit_tokens,
-                                                       .notice = command_notice},
+                                            .corpus = corpus_flags_options(o, NULL),
                                             .reads = reads.list,
                                             .n_reads = reads.n,
                                             .dtype = dtypes[o->dtype],

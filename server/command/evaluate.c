@@ -2,6 +2,7 @@
  * stay in the database for the site. Ctrl-C stops at the next batch; the same command goes on. */
 #include "core/base/json.h"
 #include "server/command/command.h"
+#include "server/command/corpus_flags.h"
 #include "server/command/progress.h"
 #include "server/command/workshop.h"
 #include "server/store/evaluations.h"
@@ -171,19 +172,10 @@ static int evaluate_corpus(struct evaluating *x, const struct options *o, const 
                                  .cancel = &stopping,
                                  .progress = show_progress,
                                  .user = x};
-    const struct corpus_options options = {.path = path,
-                                           .context = (size_t)o->context,
-                                           .whole_documents = o->no_pack,
-                                           .keep_duplicates = o->keep_duplicates,
-                                           .limit_tokens = (int64_t)o->limit_tokens,
-                                           .notice = command_notice};
+    const struct corpus_options options = corpus_flags_options(o, path);
     struct text name = {0};
     int64_t corpus;
-    if (o->name) {
-        text_string(&name, o->name);
-    } else {
-        corpus_name(path, &name);
-    }
+    corpus_flags_name(o, path, &name);
     int code = name.failed ? status_no_memory(st, 64)
                            : evaluator_run(&ev, &options, name.data, &corpus, st);
     progress_end(&x->progress);

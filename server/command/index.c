@@ -4,6 +4,7 @@
  * was. */
 #include "core/base/clock.h"
 #include "server/command/command.h"
+#include "server/command/corpus_flags.h"
 #include "server/command/progress.h"
 #include "server/command/workshop.h"
 #include "server/http/emit.h"
@@ -95,8 +96,8 @@ static int start_job(struct indexing *x, const struct options *o, struct status 
     emit_array(&w);
     for (size_t i = 0; i < o->n_corpora; i++) {
         struct text name = {0};
-        corpus_name(o->corpora[i], &name);
-        emit_string(&w, o->name ? o->name : name.data ? name.data : "");
+        corpus_flags_name(o, o->corpora[i], &name);
+        emit_string(&w, name.data ? name.data : "");
         text_free(&name);
     }
     emit_end_array(&w);
@@ -112,19 +113,10 @@ static int start_job(struct indexing *x, const struct options *o, struct status 
 static int read_corpus(const struct indexer *ix, const struct options *o, const char *path,
                        struct status *st)
 {
-    const struct corpus_options options = {.path = path,
-                                           .context = (size_t)o->context,
-                                           .whole_documents = o->no_pack,
-                                           .keep_duplicates = o->keep_duplicates,
-                                           .limit_tokens = (int64_t)o->limit_tokens,
-                                           .notice = command_notice};
+    const struct corpus_options options = corpus_flags_options(o, path);
     struct text name = {0};
     struct corpus_figures f = {0};
-    if (o->name) {
-        text_string(&name, o->name);
-    } else {
-        corpus_name(path, &name);
-    }
+    corpus_flags_name(o, path, &name);
     int code =
         name.failed ? status_no_memory(st, 64) : indexer_read(ix, &options, name.data, &f, st);
     progress_end(&((const struct indexing *)ix->user)->progress);

@@ -10,6 +10,7 @@
 #include "server/api/subject.h"
 #include "server/api/texts.h"
 #include "server/v1/features.h"
+#include "server/v1/position_list.h"
 #include "server/v1/reply.h"
 
 #include <stdlib.h>
@@ -257,27 +258,6 @@ static void read_sources(struct features *f, const struct app *app)
     }
 }
 
-/* A position that every text has. */
-static void read_position(struct features *f, const cJSON *item, size_t i, size_t *position)
-{
-    size_t shortest = f->prompts.items[0].n_ids;
-    for (size_t p = 1; p < f->prompts.n; p++) {
-        size_t n = f->prompts.items[p].n_ids;
-        shortest = n < shortest ? n : shortest;
-    }
-    long long value;
-    if (!fields_is_whole(item)) {
-        status_set(&f->fields.st, STATUS_UNPROCESSABLE,
-                   "sort_indexes[%zu]: expected a whole number, found %s", i, fields_kind(item));
-    } else if (!json_integer(item, 0, (long long)shortest - 1, &value)) {
-        status_set(&f->fields.st, STATUS_INVALID,
-                   "sort_indexes[%zu]: expected a position of the tokens, 0 to %zu, found %.15g", i,
-                   shortest - 1, item->valuedouble);
-    } else {
-        *position = (size_t)value;
-    }
-}
-
 static void read_options(struct features *f)
 {
     const cJSON *sort = fields_array(&f->fields, "sort_indexes");
@@ -297,11 +277,8 @@ static void read_options(struct features *f)
     search->ignore_bos = ignore_bos;
     search->threshold = threshold;
     search->results = (size_t)results;
-    for (const cJSON *item = sort ? sort->child : NULL; item && !f->fields.st.code;
-         item = item->next) {
-        read_position(f, item, search->n_sort, &search->sort[search->n_sort]);
-        search->n_sort++;
-    }
+    search->n_sort =
+        position_list_sort(&f->fields, "sort_indexes", sort, &f->prompts, search->sort);
 }
 
 enum http_next api_search_all(struct exchange *x)

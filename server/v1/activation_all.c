@@ -6,6 +6,7 @@
  * activation fill up num_results. */
 #include "core/base/memory.h"
 #include "server/v1/features.h"
+#include "server/v1/position_list.h"
 #include "server/v1/reply.h"
 #include "server/v1/routes.h"
 
@@ -209,29 +210,6 @@ static void read_sources(struct features *f, const struct app *app)
     }
 }
 
-/* Reads position i of sort_by_token_indexes, which every prompt must have. */
-static void read_position(struct features *f, const cJSON *item, size_t i, size_t *position)
-{
-    size_t shortest = f->prompts.items[0].n_ids;
-    for (size_t p = 1; p < f->prompts.n; p++) {
-        size_t n = f->prompts.items[p].n_ids;
-        shortest = n < shortest ? n : shortest;
-    }
-    long long value;
-    if (!fields_is_whole(item)) {
-        status_set(&f->fields.st, STATUS_UNPROCESSABLE,
-                   "sort_by_token_indexes[%zu]: expected a whole number, found %s", i,
-                   fields_kind(item));
-    } else if (!json_integer(item, 0, (long long)shortest - 1, &value)) {
-        status_set(&f->fields.st, STATUS_INVALID,
-                   "sort_by_token_indexes[%zu]: expected a position of the tokens, 0 to %zu, found "
-                   "%.15g",
-                   i, shortest - 1, item->valuedouble);
-    } else {
-        *position = (size_t)value;
-    }
-}
-
 static void read_options(struct features *f)
 {
     const cJSON *sort = fields_array(&f->fields, "sort_by_token_indexes");
@@ -249,11 +227,8 @@ static void read_options(struct features *f)
     }
     all->ignore_bos = ignore_bos;
     all->num_results = (size_t)(results < RESULTS_MAX ? results : RESULTS_MAX);
-    for (const cJSON *item = sort ? sort->child : NULL; item && !f->fields.st.code;
-         item = item->next) {
-        read_position(f, item, all->n_sort, &all->sort[all->n_sort]);
-        all->n_sort++;
-    }
+    all->n_sort =
+        position_list_sort(&f->fields, "sort_by_token_indexes", sort, &f->prompts, all->sort);
 }
 
 static enum http_next run(struct exchange *x, bool batch)

@@ -51,3 +51,28 @@ int32_t *position_list_read(struct fields *f, size_t n_tokens, size_t *n)
     read_items(f, value, (long long)n_tokens, positions, n);
     return positions;
 }
+
+size_t position_list_sort(struct fields *f, const char *field, const cJSON *list,
+                          const struct prompts *prompts, size_t *to)
+{
+    size_t n = 0, shortest = SIZE_MAX;
+    for (size_t p = 0; p < prompts->n; p++) {
+        shortest = prompts->items[p].n_ids < shortest ? prompts->items[p].n_ids : shortest;
+    }
+    for (const cJSON *item = list ? list->child : NULL; item; item = item->next) {
+        long long value;
+        if (!fields_is_whole(item)) {
+            status_set(&f->st, STATUS_UNPROCESSABLE, "%s[%zu]: expected a whole number, found %s",
+                       field, n, fields_kind(item));
+            return n;
+        }
+        if (!json_integer(item, 0, (long long)shortest - 1, &value)) {
+            status_set(&f->st, STATUS_INVALID,
+                       "%s[%zu]: expected a position of the tokens, 0 to %zu, found %.15g", field,
+                       n, shortest - 1, item->valuedouble);
+            return n;
+        }
+        to[n++] = (size_t)value;
+    }
+    return n;
+}

@@ -326,20 +326,21 @@ int engine_encoder_vector(struct engine *e, const char *source, size_t index, fl
                           size_t *n, struct status *st)
 {
     *vector = NULL;
+    *n = 0;
     struct sae *sae;
     int code = pool_acquire(e->pool, source, &sae, st);
     if (code) {
         return code;
     }
     const struct sae_source *s = sae_source(sae);
-    *n = s->d_in;
-    float *out = memory_alloc(*n, sizeof *out);
+    size_t d_in = s->d_in;
+    float *out = memory_alloc(d_in, sizeof *out);
     if (index >= s->d_sae) {
         code = status_set(st, STATUS_INVALID, "index: expected 0..%zu for source %s, found %zu",
                           s->d_sae - 1, s->name, index);
     } else {
-        code =
-            out ? sae_encoder_column(sae, index, out, st) : status_no_memory(st, *n * sizeof *out);
+        code = out ? sae_encoder_column(sae, index, out, st)
+                   : status_no_memory(st, d_in * sizeof *out);
     }
     code = pool_release(e->pool, sae, code, st);
     if (code) {
@@ -347,5 +348,6 @@ int engine_encoder_vector(struct engine *e, const char *source, size_t index, fl
         return code;
     }
     *vector = out;
+    *n = d_in;
     return STATUS_OK;
 }

@@ -373,7 +373,7 @@ void lens_reading_close(struct lens_reading *reading); /* NULL is fine */
 int engine_source_identity(struct engine *engine, const char *source, struct hash *identity,
                            struct status *st);
 
-/* Column `index` of W_enc -> *vector [*n] (the caller's, memory_free). */
+/* Column `index` of W_enc -> *vector [*n] (the caller's, memory_free); on an error NULL and 0. */
 int engine_encoder_vector(struct engine *engine, const char *source, size_t index, float **vector,
                           size_t *n, struct status *st);
 /* Row `index` of W_dec. */

@@ -57,18 +57,19 @@ int engine_decoder_vector(struct engine *e, const char *source, size_t index, fl
 {
     struct decoder d;
     *vector = NULL;
+    *n = 0;
     int code = engine_decoder_open(&d, e, source, st);
     if (code) {
         return code;
     }
-    float *out = memory_alloc(d.source->d_out, sizeof *out);
-    *n = d.source->d_out;
+    size_t d_out = d.source->d_out;
+    float *out = memory_alloc(d_out, sizeof *out);
     if (index >= d.source->d_sae) {
         code = status_set(st, STATUS_INVALID, "index: expected 0..%zu for source %s, found %zu",
                           d.source->d_sae - 1, d.source->name, index);
     } else {
-        code =
-            out ? engine_decoder_row(&d, index, out, st) : status_no_memory(st, *n * sizeof *out);
+        code = out ? engine_decoder_row(&d, index, out, st)
+                   : status_no_memory(st, d_out * sizeof *out);
     }
     code = engine_decoder_close(&d, code, st);
     if (code) {
@@ -76,6 +77,7 @@ int engine_decoder_vector(struct engine *e, const char *source, size_t index, fl
         return code;
     }
     *vector = out;
+    *n = d_out;
     return STATUS_OK;
 }
 

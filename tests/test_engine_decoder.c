@@ -126,6 +126,7 @@ static void an_entry_of_mlp_out_writes_itself(void)
     CHECK(engine_decoder_vector(m.engine, "2-mlp_out", D, &direction, &D, &st) == STATUS_INVALID);
     CHECK(engine_decoder_vector(m.engine, "9-mlp_out", 0, &direction, &D, &st) == STATUS_NOT_FOUND);
     CHECK(engine_encoder_vector(m.engine, "2", 0, &direction, &D, &st) == STATUS_INVALID);
+    CHECK(!direction && D == 0); /* callers may loop over what there is */
     CHECK_CONTAINS(st.message, "neurons.2");
     close_model(&m);
 }

@@ -122,16 +122,16 @@ int token_hits_computed(struct token_search *s, const struct app *app, const flo
 {
     uint32_t index[NEAREST];
     float cosine[NEAREST];
-    size_t found;
+    size_t found = 0;
     int code = engine_nearest(app->engine, s->subject->name, embedding, n, NEAREST, index, cosine,
                               &found, st);
     double scale = sqrt((double)n);
     for (size_t i = 0; i < found && !code; i++) {
-        float *row = NULL;
-        size_t n_row = 0;
+        float *row;
+        size_t n_row;
         code = engine_decoder_vector(app->engine, s->subject->name, index[i], &row, &n_row, st);
         double logit = 0;
-        for (size_t j = 0; !code && j < n_row && j < n; j++) {
+        for (size_t j = 0; j < n_row && j < n; j++) {
             logit += (double)row[j] * (double)embedding[j] / scale;
         }
         memory_free(row);

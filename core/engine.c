@@ -1,6 +1,7 @@
 #include "core/engine.h"
 
 #include "core/base/json.h"
+#include "core/base/machine.h"
 #include "core/base/memory.h"
 #include "core/engine_private.h"
 #include "core/formats/narrow.h"
@@ -25,13 +26,6 @@ __attribute__((format(printf, 2, 3))) static void notice(const struct engine_opt
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
-
-static uint64_t physical_memory(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES);
-    long size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
-}
 
 /* sqrt(D) in fp32 as Hugging Face has it in float32, or rounded to bf16 as in bfloat16. */
 static float embed_scale(const struct gemma_config *config, const struct engine_options *o)
@@ -149,10 +143,10 @@ static int open_weights(struct engine *e, const struct engine_options *o, struct
     if (e->config.note[0]) {
         notice(o, "%s: %s", e->folder.path, e->config.note);
     }
-    uint64_t memory = physical_memory();
+    uint64_t memory = machine_memory();
     if (memory && e->folder.weight_bytes > memory) {
         notice(o,
-               "the weights are %.1f GB and this machine has %.1f GB of memory: they will be read "
+               "the weights are %.1f GB and there are %.1f GB of memory: they will be read "
                "from the disk again and again; a BF16 copy is half as large",
                (double)e->folder.weight_bytes / 1e9, (double)memory / 1e9);
     }
@@ -172,7 +166,7 @@ static int open_sources(struct engine *e, const struct engine_options *o, struct
     if (o->n_sae_folders && e->catalogue.n_sources == 0) {
         notice(o, "no SAE that fits this model was found under --saes");
     }
-    uint64_t memory = physical_memory();
+    uint64_t memory = machine_memory();
     return pool_create(&e->pool, &e->catalogue, o->sae_memory ? o->sae_memory : memory / 4, st);
 }
 

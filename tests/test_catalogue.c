@@ -146,7 +146,7 @@ static const char *names_of(const struct catalogue *c)
     } while (0)
 
 /* The tree holds one thing that is refused, for a reason with these words. */
-#define CHECK_REFUSED(model, words)                                          \
+#define CHECK_REFUSED(model, words, why)                                     \
     do {                                                                     \
         struct catalogue c_;                                                 \
         CHECK(scan_tree(&c_, (model)) == 0);                                 \
@@ -154,6 +154,7 @@ static const char *names_of(const struct catalogue *c)
         CHECK(c_.n_refusals == 1);                                           \
         CHECK_CONTAINS(c_.n_refusals ? c_.refusals[0].reason : NULL, words); \
         CHECK_CONTAINS(c_.n_refusals ? c_.refusals[0].path : NULL, tree);    \
+        CHECK(c_.n_refusals &&c_.refusals[0].code == STATUS_##why);          \
         catalogue_free(&c_);                                                 \
     } while (0)
 
@@ -477,7 +478,7 @@ static void takes_the_site_from_the_width_only_where_that_is_sure(void)
     tree_end();
     tree_start();
     copy(NANO2 RES, "x/layer_2/width_160/average_l0_14/params.npz");
-    CHECK_REFUSED(NANO2, "keep the repository's name");
+    CHECK_REFUSED(NANO2, "keep the repository's name", UNSUPPORTED);
     tree_end();
 }
 
@@ -485,11 +486,12 @@ static void refuses_what_does_not_fit_the_model(void)
 {
     tree_start();
     copy(NANO2 RES, "x-res/layer_4/width_160/average_l0_14/params.npz");
-    CHECK_REFUSED(NANO2, "it is for layer 4, the model has layers 0 to 3");
+    CHECK_REFUSED(NANO2, "it is for layer 4, the model has layers 0 to 3", INVALID);
     tree_end();
     tree_start();
     copy(NANO2 RES, "x-res/layer_2/width_160/average_l0_14/params.npz");
-    CHECK_REFUSED(NANO3, "expected 40 values of blocks.2.hook_resid_post, this SAE reads 48");
+    CHECK_REFUSED(NANO3, "expected 40 values of blocks.2.hook_resid_post, this SAE reads 48",
+                  INVALID);
     tree_end();
 }
 
@@ -497,11 +499,11 @@ static void refuses_embedding_saes_and_unknown_layouts(void)
 {
     tree_start();
     copy(NANO2 RES, "x-res/embedding/width_4k/average_l0_6/params.npz");
-    CHECK_REFUSED(NANO2, "unscaled token embedding");
+    CHECK_REFUSED(NANO2, "unscaled token embedding", UNSUPPORTED);
     tree_end();
     tree_start();
     copy(NANO2 RES, "x-res/somewhere/params.npz");
-    CHECK_REFUSED(NANO2, "layer_N/width_W/average_l0_X");
+    CHECK_REFUSED(NANO2, "layer_N/width_W/average_l0_X", INVALID);
     tree_end();
 }
 
@@ -510,7 +512,7 @@ static void refuses_crosscoders(void)
     tree_start();
     put("crosscoder/layer_1_2_3_4_width_65k_l0_medium/config.json", "{\"type\": \"crosscoder\"}");
     put("crosscoder/layer_1_2_3_4_width_65k_l0_medium/params_layer_0.safetensors", "");
-    CHECK_REFUSED(NANO3, "crosscoder");
+    CHECK_REFUSED(NANO3, "crosscoder", UNSUPPORTED);
     tree_end();
 }
 
@@ -518,18 +520,18 @@ static void refuses_broken_links_and_truncated_files(void)
 {
     tree_start();
     link_to("../../blobs/gone", "x-res/layer_2/width_160/average_l0_1/params.npz");
-    CHECK_REFUSED(NANO2, "a link to ../../blobs/gone, which is not there");
+    CHECK_REFUSED(NANO2, "a link to ../../blobs/gone, which is not there", NOT_FOUND);
     tree_end();
     tree_start();
     put_scope2("resid_post/layer_3_width_16k_l0_small");
     link_to("gone", "resid_post/layer_3_width_16k_l0_small/config.json");
     link_to("gone", "a-model/config.json");
-    CHECK_REFUSED(NANO3, "a link to gone");
+    CHECK_REFUSED(NANO3, "a link to gone", NOT_FOUND);
     tree_end();
     for (int tenths = 0; tenths < 10; tenths++) {
         tree_start();
         copy_part(NANO2 RES, "x-res/layer_2/width_160/average_l0_1/params.npz", tenths / 10.0);
-        CHECK_REFUSED(NANO2, "params.npz: ");
+        CHECK_REFUSED(NANO2, "params.npz: ", CORRUPT);
         tree_end();
     }
 }
@@ -586,26 +588,26 @@ static void refuses_saelens_files_that_contradict_each_other(void)
 {
     tree_start();
     put_saelens("x", "{\"hook_name\": \"blocks.3.hook_resid_pre\", \"d_sae\": 65}");
-    CHECK_REFUSED(NANO2, "expected d_sae 65 as its configuration says, found 64");
+    CHECK_REFUSED(NANO2, "expected d_sae 65 as its configuration says, found 64", CORRUPT);
     tree_end();
     tree_start();
     put_saelens("x",
                 "{\"hook_name\": \"blocks.3.hook_resid_pre\", \"architecture\": \"jumprelu\"}");
-    CHECK_REFUSED(NANO2, "threshold");
+    CHECK_REFUSED(NANO2, "threshold", CORRUPT);
     tree_end();
     tree_start();
     put_saelens("x", "{\"hook_name\": \"blocks.3.hook_resid_pre\", \"architecture\": \"topk\", "
                      "\"k\": 65}");
-    CHECK_REFUSED(NANO2, "expected k of at most d_sae 64, found 65");
+    CHECK_REFUSED(NANO2, "expected k of at most d_sae 64, found 65", CORRUPT);
     tree_end();
     tree_start();
     put_saelens("x", "{\"hook_name\": \"blocks.3.hook_resid_pre\", \"architecture\": "
                      "\"batchtopk\"}");
-    CHECK_REFUSED(NANO2, "training checkpoint");
+    CHECK_REFUSED(NANO2, "training checkpoint", UNSUPPORTED);
     tree_end();
     tree_start();
     put("x/cfg.json", "{}");
-    CHECK_REFUSED(NANO2, "without the sae_weights.safetensors");
+    CHECK_REFUSED(NANO2, "without the sae_weights.safetensors", NOT_FOUND);
     tree_end();
 }
 

@@ -36,8 +36,8 @@ void *catalogue_grow(void *old, size_t n, size_t *capacity, size_t size, struct 
 }
 
 /* Messages of the readers begin with the file that they read, which lies in the folder. */
-int catalogue_refuse(struct catalogue_builder *builder, const char *path, const char *reason,
-                     struct status *st)
+int catalogue_refuse(struct catalogue_builder *builder, const char *path, enum status_code code,
+                     const char *reason, struct status *st)
 {
     if (text_starts_with(reason, path)) {
         reason += strlen(path);
@@ -50,7 +50,7 @@ int catalogue_refuse(struct catalogue_builder *builder, const char *path, const 
         return (int)st->code;
     }
     builder->refusals = list;
-    struct sae_refusal refusal = {memory_string(path), memory_string(reason)};
+    struct sae_refusal refusal = {memory_string(path), memory_string(reason), code};
     if (!refusal.path || !refusal.reason) {
         memory_free(refusal.path);
         memory_free(refusal.reason);
@@ -63,7 +63,7 @@ int catalogue_refuse(struct catalogue_builder *builder, const char *path, const 
 static int refuse_errno(struct catalogue_builder *builder, const char *path, int error,
                         struct status *st)
 {
-    return catalogue_refuse(builder, path, strerror(error), st);
+    return catalogue_refuse(builder, path, STATUS_IO, strerror(error), st);
 }
 
 /* A link that leads nowhere, an unfinished download: said if the file is one that is looked for. */
@@ -92,8 +92,9 @@ static int check_link(struct catalogue_builder *builder, const char *folder, con
             } else {
                 text_string(&reason, strerror(error));
             }
-            code = reason.failed ? status_no_memory(st, 256)
-                                 : catalogue_refuse(builder, path, reason.data, st);
+            code = reason.failed
+                       ? status_no_memory(st, 256)
+                       : catalogue_refuse(builder, path, STATUS_NOT_FOUND, reason.data, st);
             text_free(&reason);
             *usable = false;
         }
@@ -138,16 +139,17 @@ static int read_files(struct catalogue_builder *builder, const char *path,
         return catalogue_read(builder, SAE_FORMAT_SAELENS, path, st);
     }
     if (weights) {
-        return catalogue_refuse(builder, path, "sae_weights.safetensors without a cfg.json", st);
+        return catalogue_refuse(builder, path, STATUS_NOT_FOUND,
+                                "sae_weights.safetensors without a cfg.json", st);
     }
     if (catalogue_folder_has(names, "params_layer_0.safetensors")) {
-        return catalogue_refuse(builder, path,
+        return catalogue_refuse(builder, path, STATUS_UNSUPPORTED,
                                 "a crosscoder or cross-layer transcoder (clt), which spans several "
                                 "layers; not supported",
                                 st);
     }
     if (catalogue_folder_has(names, "cfg.json")) {
-        return catalogue_refuse(builder, path,
+        return catalogue_refuse(builder, path, STATUS_NOT_FOUND,
                                 "cfg.json without the sae_weights.safetensors of SAELens", st);
     }
     return STATUS_OK;
@@ -197,7 +199,8 @@ static int visit(struct catalogue_builder *builder, const char *path, int depth,
             code = status_no_memory(st, strlen(path) + strlen(names.list[i]) + 2);
         } else if (is_folder(child)) {
             code = depth < DEPTH_LIMIT ? visit(builder, child, depth + 1, st)
-                                       : catalogue_refuse(builder, child, "nested too deep", st);
+                                       : catalogue_refuse(builder, child, STATUS_UNSUPPORTED,
+                                                          "nested too deep", st);
         }
         memory_free(child);
     }

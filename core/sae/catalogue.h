@@ -41,6 +41,9 @@ struct sae_source {
 struct sae_refusal {
     char *path;
     char *reason; /* a clause that follows "path: " */
+    /* STATUS_UNSUPPORTED: whole, but of a kind or a name that cannot be served; else it is broken
+     * or does not fit the model. */
+    enum status_code code;
 };
 
 struct catalogue {

@@ -103,9 +103,9 @@ static int name_saelens(const struct catalogue_entry *e, struct text *name, stru
 /* Takes entry i out, `reason` (now freed) being why. */
 static int drop(struct catalogue_builder *builder, size_t i, struct text *reason, struct status *st)
 {
-    int code = reason->failed
-                   ? status_no_memory(st, 256)
-                   : catalogue_refuse(builder, builder->entries[i].source.path, reason->data, st);
+    int code = reason->failed ? status_no_memory(st, 256)
+                              : catalogue_refuse(builder, builder->entries[i].source.path,
+                                                 STATUS_UNSUPPORTED, reason->data, st);
     text_free(reason);
     if (!code) {
         catalogue_entry_free(&builder->entries[i]);

@@ -75,8 +75,8 @@ void catalogue_folder_main_first(struct catalogue_folder *names, const char *pat
 void catalogue_folder_free(struct catalogue_folder *names);
 
 /* The reason is cut where it begins with "path: ". */
-int catalogue_refuse(struct catalogue_builder *builder, const char *path, const char *reason,
-                     struct status *st);
+int catalogue_refuse(struct catalogue_builder *builder, const char *path, enum status_code code,
+                     const char *reason, struct status *st);
 
 /* Appends the SAE in `folder`, or a refusal, or nothing if it is there already. Fails only for
  * want of memory. */

@@ -33,7 +33,7 @@ static int check_fit(const struct gemma_config *model, const struct sae_config *
 {
     char hook[80];
     if (config->layer < 0 || (size_t)config->layer >= model->n_layers) {
-        return status_set(st, STATUS_UNSUPPORTED,
+        return status_set(st, STATUS_INVALID,
                           "does not fit the model: it is for layer %d, the model has layers 0 to "
                           "%zu",
                           config->layer, model->n_layers - 1);
@@ -46,7 +46,7 @@ static int check_fit(const struct gemma_config *model, const struct sae_config *
     for (size_t i = 0; i < 2; i++) {
         size_t expected = width_of(model, ends[i].point);
         if (ends[i].found != expected) {
-            return status_set(st, STATUS_UNSUPPORTED,
+            return status_set(st, STATUS_INVALID,
                               "does not fit the model: expected %zu values of %s, this SAE %s %zu",
                               expected,
                               sae_config_hook(ends[i].point, config->layer, hook, sizeof hook),
@@ -66,7 +66,7 @@ static int site_from_width(const struct gemma_config *model, size_t d_in,
         return STATUS_OK;
     }
     if (d_in != model->hidden_size) {
-        return status_set(st, STATUS_UNSUPPORTED,
+        return status_set(st, STATUS_INVALID,
                           "does not fit the model: expected %zu (residual stream, MLP) or %zu "
                           "(attention heads) values, this SAE reads %zu",
                           model->hidden_size, z, d_in);
@@ -291,7 +291,7 @@ int catalogue_read(struct catalogue_builder *builder, enum sae_format format, co
     if (code && code != STATUS_MEMORY) {
         struct status why = *st;
         status_clear(st);
-        code = catalogue_refuse(builder, folder, why.message, st);
+        code = catalogue_refuse(builder, folder, why.code, why.message, st);
     } else if (!code) {
         struct catalogue_entry *list =
             catalogue_grow(builder->entries, builder->n_entries, &builder->capacity_entries,

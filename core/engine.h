@@ -128,7 +128,7 @@ struct engine_read {
     const int32_t *positions; /* [n_positions], each in 0..n_ids-1; NULL: all. Ignored by loss and
                                  features. Rows come in this order. */
     size_t n_positions;
-    bool only_one;  /* READ_FEATURES of neurons: this entry alone, not all of the row */
+    bool only_one;  /* READ_FEATURES: this entry alone, from its own column, not all of the row */
     uint32_t entry; /* ... */
     size_t top;     /* POINT_LOGITS: 0 = whole rows, else the n best as top_ids, data, top_probs */
 

@@ -71,7 +71,7 @@ static int check_read(const struct engine *e, const struct engine_prompt *p, str
             "values are %s.%d",
             s->name, point_name(s->input), s->layer);
     }
-    if (s->is_neurons && r->only_one && r->entry >= s->d_sae) {
+    if (r->only_one && r->entry >= s->d_sae) {
         return status_set(st, STATUS_INVALID, "index: expected 0..%zu for source %s, found %u",
                           s->d_sae - 1, s->name, (unsigned)r->entry);
     }

@@ -4,41 +4,9 @@
  * source on one prompt share a slot: the rows that any of them wants, encoded once; all slots of a
  * source are encoded together, so that its weights are read once however many prompts there are. */
 #include "core/base/memory.h"
-#include "core/engine_private.h"
+#include "core/engine_trace_private.h"
 
-#include <math.h>
 #include <string.h>
-
-struct slot {
-    size_t prompt;
-    size_t n_rows;
-    int32_t *tokens;      /* [n_rows] which tokens */
-    size_t *row_of_token; /* [n_ids] where in the slot */
-    size_t first;         /* the slot's first row in the source run */
-};
-
-struct source_run {
-    const struct sae_source *source;
-    struct slot *slots;
-    size_t n_slots, rows;
-    bool wants_recon, wants_target;
-    float *x;      /* [rows, d_in] */
-    float *target; /* [rows, d_out]; x itself unless the source is a transcoder */
-    float *recon;  /* [rows, d_out] */
-    struct sparse features;
-};
-
-struct trace {
-    struct engine *engine;
-    struct engine_prompt *prompts;
-    size_t n_prompts;
-    struct source_run *runs;
-    size_t n_runs;
-    struct tap *taps;
-    size_t n_taps;
-    struct edits **edits; /* [n_prompts] */
-    bool edited;          /* one of them is not NULL */
-};
 
 /* --- sources: slots and runs
  * ------------------------------------------------------------------------ */
@@ -58,11 +26,6 @@ static struct source_run *run_of(struct trace *t, const char *name)
     return run->slots ? run : NULL;
 }
 
-static bool reads_source(const struct engine_read *r, const struct source_run *run)
-{
-    return r->kind != READ_POINT && strcmp(r->source, run->source->name) == 0;
-}
-
 /* The tokens of a prompt that any read of the source wants, in order. */
 static int fill_slot(struct slot *slot, const struct source_run *run, const struct engine_prompt *p,
                      struct status *st)
@@ -78,7 +41,7 @@ static int fill_slot(struct slot *slot, const struct source_run *run, const stru
     }
     for (size_t i = 0; i < p->n_reads; i++) {
         const struct engine_read *r = &p->reads[i];
-        if (!reads_source(r, run)) {
+        if (!trace_reads_source(r, run)) {
             continue;
         }
         bool all = r->kind == READ_FEATURES || !r->positions;
@@ -193,154 +156,6 @@ static int add_taps(struct trace *t, struct status *st)
     return code;
 }
 
-/* --- from a source run back to its reads
- * ------------------------------------------------------------- */
-
-/* Row r of the read -> row of the source run. */
-static size_t run_row(const struct slot *slot, const struct engine_read *r, size_t row)
-{
-    size_t token = r->positions ? (size_t)r->positions[row] : row;
-    return slot->first + slot->row_of_token[token];
-}
-
-static void give_dense(const struct source_run *run, const struct slot *slot, struct engine_read *r)
-{
-    size_t width = r->shape[1];
-    for (size_t i = 0; i < r->shape[0]; i++) {
-        size_t row = run_row(slot, r, i);
-        float *out = r->data + i * width;
-        if (r->kind == READ_INPUT) {
-            memcpy(out, run->x + row * width, width * sizeof *out);
-        } else if (r->kind == READ_RECON) {
-            memcpy(out, run->recon + row * width, width * sizeof *out);
-        } else if (r->kind == READ_ERROR) {
-            for (size_t d = 0; d < width; d++) {
-                out[d] = run->target[row * width + d] - run->recon[row * width + d];
-            }
-        } else {
-            const struct sparse *f = &run->features;
-            for (size_t k = f->start[row]; k < f->start[row + 1]; k++) {
-                out[f->index[k]] = f->value[k];
-            }
-        }
-    }
-}
-
-static int give_pre(const struct engine *e, const struct sae *sae, const struct source_run *run,
-                    const struct slot *slot, struct engine_read *r, struct status *st)
-{
-    size_t d_in = run->source->d_in;
-    float *x = memory_alloc(r->shape[0] * d_in, sizeof *x);
-    if (!x) {
-        return status_no_memory(st, r->shape[0] * d_in * sizeof *x);
-    }
-    for (size_t i = 0; i < r->shape[0]; i++) {
-        memcpy(x + i * d_in, run->x + run_row(slot, r, i) * d_in, d_in * sizeof *x);
-    }
-    int code = sae_pre(sae, e->threads, x, r->shape[0], r->data, st);
-    memory_free(x);
-    return code;
-}
-
-static int give_features(const struct source_run *run, const struct slot *slot,
-                         struct engine_read *r, struct status *st)
-{
-    const struct sparse *f = &run->features;
-    for (size_t i = 0; i < slot->n_rows; i++) {
-        size_t from = f->start[slot->first + i];
-        size_t to = f->start[slot->first + i + 1];
-        sparse_append(&r->features, f->index + from, f->value + from, to - from);
-    }
-    return r->features.failed ? status_no_memory(st, f->rows * sizeof(float)) : STATUS_OK;
-}
-
-static int give_slot(struct trace *t, const struct sae *sae, const struct source_run *run,
-                     const struct slot *slot, struct status *st)
-{
-    struct engine_prompt *p = &t->prompts[slot->prompt];
-    int code = STATUS_OK;
-    for (size_t i = 0; i < p->n_reads && code == STATUS_OK; i++) {
-        struct engine_read *r = &p->reads[i];
-        if (!reads_source(r, run)) {
-            continue;
-        }
-        if (r->kind == READ_FEATURES) {
-            code = give_features(run, slot, r, st);
-        } else if (r->kind == READ_PRE) {
-            code = give_pre(t->engine, sae, run, slot, r, st);
-        } else {
-            give_dense(run, slot, r);
-        }
-    }
-    return code;
-}
-
-/* Neurons: the values are those of the point; as features, every one of them. */
-static int give_neurons(const struct source_run *run, const struct slot *slot,
-                        struct engine_read *r, const uint32_t *all, struct status *st)
-{
-    size_t d = run->source->d_sae;
-    if (r->kind != READ_FEATURES) {
-        for (size_t i = 0; i < r->shape[0]; i++) {
-            memcpy(r->data + i * d, run->x + run_row(slot, r, i) * d, d * sizeof *r->data);
-        }
-        return STATUS_OK;
-    }
-    for (size_t i = 0; i < slot->n_rows; i++) {
-        const float *row = run->x + (slot->first + i) * d;
-        if (r->only_one) {
-            sparse_append(&r->features, &r->entry, row + r->entry, 1);
-        } else {
-            sparse_append(&r->features, all, row, d);
-        }
-    }
-    return r->features.failed ? status_no_memory(st, slot->n_rows * d * sizeof(float)) : STATUS_OK;
-}
-
-static int give_all_neurons(struct trace *t, const struct source_run *run, struct status *st)
-{
-    size_t d = run->source->d_sae;
-    uint32_t *all = memory_alloc(d, sizeof *all);
-    int code = all ? STATUS_OK : status_no_memory(st, d * sizeof *all);
-    for (size_t i = 0; all && i < d; i++) {
-        all[i] = (uint32_t)i;
-    }
-    for (size_t i = 0; i < run->n_slots; i++) {
-        struct engine_prompt *p = &t->prompts[run->slots[i].prompt];
-        for (size_t k = 0; k < p->n_reads && code == STATUS_OK; k++) {
-            if (reads_source(&p->reads[k], run)) {
-                code = give_neurons(run, &run->slots[i], &p->reads[k], all, st);
-            }
-        }
-    }
-    memory_free(all);
-    return code;
-}
-
-static int encode_run(struct trace *t, struct source_run *run, struct status *st)
-{
-    struct engine *e = t->engine;
-    if (run->source->is_neurons) {
-        return give_all_neurons(t, run, st);
-    }
-    struct sae *sae;
-    int code = pool_acquire(e->pool, run->source->name, &sae, st);
-    if (code) {
-        return code;
-    }
-    code = sae_encode(sae, e->threads, run->x, run->rows, &run->features, st);
-    if (code == STATUS_OK && run->wants_recon) {
-        run->recon = memory_alloc(run->rows * run->source->d_out, sizeof *run->recon);
-        code = run->recon
-                   ? sae_decode(sae, e->threads, &run->features, run->x, run->recon, st)
-                   : status_no_memory(st, run->rows * run->source->d_out * sizeof *run->recon);
-    }
-    for (size_t i = 0; i < run->n_slots && code == STATUS_OK; i++) {
-        code = give_slot(t, sae, run, &run->slots[i], st);
-    }
-    return pool_release(e->pool, sae, code, st);
-}
-
 /* --- the whole
  * ---------------------------------------------------------------------------------------- */
 
@@ -404,6 +219,7 @@ static void free_trace(struct trace *t)
         memory_free(run->x);
         memory_free(run->recon);
         sparse_free(&run->features);
+        memory_free(run->named);
     }
     for (size_t i = 0; t->edits && i < t->n_prompts; i++) {
         edits_close(t->edits[i]);
@@ -426,7 +242,7 @@ int engine_trace(struct session *session, struct engine_prompt *prompts, size_t 
                (code = open_edits(&t, st)) || (code = run_model(&t, session, cancel, st)));
     }
     for (size_t i = 0; i < t.n_runs && code == STATUS_OK; i++) {
-        code = encode_run(&t, &t.runs[i], st);
+        code = trace_encode_run(&t, &t.runs[i], st);
     }
     free_trace(&t);
     for (size_t i = 0; i < n_prompts && code != STATUS_OK; i++) {

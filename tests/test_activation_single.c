@@ -67,6 +67,63 @@ static void zeroes_bos_wherever_it_stands(void)
     v1_close(&v);
 }
 
+/* The first answers come from one column of the encoder, the third from a whole row that is kept.
+ */
+static void no_store_keeps_nothing_and_answers_the_same_bytes(void)
+{
+    struct v1 v;
+    REQUIRE(v1_open(&v, V1_DEMO));
+    static const char *const rest[] = {",\"no_store\":true}", ",\"noStore\":true}",
+                                       ",\"no_store\":false}", ",\"no_store\":true}"};
+    static const char *const cache[] = {"miss", "miss", "miss", "hit"};
+    struct v1_answer first = {0};
+    for (size_t i = 0; i < TEST_COUNT(rest); i++) {
+        char body[200];
+        (void)snprintf(body, sizeof body,
+                       "{\"tokens\":" IDS ",\"source\":\"2-gemmascope-att-2k\",\"index\":1038%s",
+                       rest[i]);
+        struct v1_answer a = v1_post(&v, PATH, body);
+        CHECK(a.status == 200);
+        CHECK_STRING(a.cache, cache[i]);
+        CHECK_NEAR(v1_number(a.json, "activation.values.0"), 5.0745, 1e-3);
+        CHECK_STRING(a.text, first.text ? first.text : a.text);
+        if (i == 0) {
+            first = a;
+        } else {
+            v1_free(&a);
+        }
+    }
+    v1_free(&first);
+    struct v1_answer wrong =
+        v1_post(&v, PATH, "{\"prompt\":\"a\"," SOURCE ",\"index\":1,\"no_store\":\"yes\"}");
+    CHECK(wrong.status == 422);
+    CHECK_CONTAINS(wrong.text, "no_store");
+    v1_free(&wrong);
+    v1_close(&v);
+}
+
+/* Routes that show all of a row compute it, and keep it only without no_store. */
+static void no_store_holds_for_whole_rows(void)
+{
+    struct v1 v;
+    REQUIRE(v1_open(&v, V1_DEMO));
+    static const char *const rest[] = {",\"no_store\":true}", "}", "}"};
+    static const char *const cache[] = {"miss", "miss", "hit"};
+    char *first = NULL;
+    for (size_t i = 0; i < TEST_COUNT(rest); i++) {
+        char body[160];
+        (void)snprintf(body, sizeof body, "{\"tokens\":" IDS "," SOURCE ",\"top_k\":3%s", rest[i]);
+        struct v1_answer a = v1_post(&v, "/v1/activation/topk-by-token", body);
+        CHECK(a.status == 200);
+        CHECK_STRING(a.cache, cache[i]);
+        first = first ? first : strdup(a.text ? a.text : "");
+        CHECK_STRING(a.text, first);
+        v1_free(&a);
+    }
+    free(first);
+    v1_close(&v);
+}
+
 static void a_silent_feature_has_its_maximum_0_at_0(void)
 {
     struct v1 v;
@@ -196,6 +253,8 @@ static void refuses_bad_requests(void)
 static const struct test tests[] = {TEST(gives_the_values_of_one_feature_without_bos),
                                     TEST(takes_the_index_as_a_number_and_a_literal_bos),
                                     TEST(zeroes_bos_wherever_it_stands),
+                                    TEST(no_store_keeps_nothing_and_answers_the_same_bytes),
+                                    TEST(no_store_holds_for_whole_rows),
                                     TEST(a_silent_feature_has_its_maximum_0_at_0),
                                     TEST(multiplies_a_vector_with_the_rows_of_a_hook),
                                     TEST(gives_a_batch_what_each_prompt_gets_alone),

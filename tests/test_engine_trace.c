@@ -144,6 +144,54 @@ static void gives_features_sparse_and_dense_alike(void)
     oracle_close(&o);
 }
 
+/* Two prompts, two named features of each source; the second time beside a read of the whole row,
+ * so that all are encoded. */
+static void a_named_feature_has_the_bits_of_the_whole_row(void)
+{
+    struct oracle o;
+    struct engine *e;
+    struct session *session;
+    struct status st = {0};
+    REQUIRE(oracle_open(&o, "gemma2-nano-bf16"));
+    REQUIRE_OK(open_engine(&e, o.folder, EMBED_SCALE_AUTO, 2, NULL, &st), st);
+    REQUIRE_OK(session_create(&session, e, &st), st);
+    struct oracle_prompt p = oracle_prompt_named(&o, "window");
+    const struct catalogue *c = engine_catalogue(e);
+    size_t active = 0;
+    for (size_t i = 0; i < c->n_sources; i++) {
+        const char *name = c->sources[i].name;
+        struct engine_read whole = {.kind = READ_FEATURES, .source = name};
+        struct engine_prompt first = {p.ids, p.n, &whole, 1};
+        REQUIRE_OK(engine_trace(session, &first, 1, NULL, &st), st);
+        const struct sparse *all = &whole.features;
+        const uint32_t busy = all->start[p.n] ? all->index[all->start[p.n] / 2] : 0;
+        for (size_t beside = 0; beside < 2; beside++) {
+            struct engine_read r[] = {
+                {.kind = READ_FEATURES, .source = name, .only_one = true, .entry = busy},
+                {.kind = READ_FEATURES, .source = name, .only_one = true, .entry = 7},
+                {.kind = READ_FEATURES, .source = name, .only_one = true, .entry = busy},
+                {.kind = READ_FEATURES, .source = name}};
+            struct engine_prompt two[] = {{p.ids, p.n, r, 2}, {p.ids, 5, r + 2, 1 + beside}};
+            REQUIRE_OK(engine_trace(session, two, 2, NULL, &st), st);
+            for (size_t t = 0; t < p.n; t++) {
+                CHECK(sparse_get(&r[0].features, t, busy) == sparse_get(all, t, busy));
+                CHECK(sparse_get(&r[1].features, t, 7) == sparse_get(all, t, 7));
+                CHECK(t >= 5 || sparse_get(&r[2].features, t, busy) == sparse_get(all, t, busy));
+                active += sparse_get(&r[0].features, t, busy) != 0.0f;
+            }
+            CHECK(r[0].features.rows == p.n && r[0].features.start[p.n] <= p.n);
+            CHECK(r[2].features.rows == 5);
+            CHECK(!beside || r[3].features.start[5] == all->start[5]);
+            free_reads(r, 4);
+        }
+        engine_read_free(&whole);
+    }
+    CHECK(active > 2 * c->n_sources);
+    session_destroy(session);
+    engine_close(e);
+    oracle_close(&o);
+}
+
 static void a_transcoder_s_error_is_what_mlp_out_lacks(void)
 {
     for (int f = 0; f < ORACLE_COUNT; f++) {
@@ -221,6 +269,7 @@ static void refuses_reads_and_ids_that_are_not_there(void)
 static const struct test tests[] = {
     TEST(gives_many_prompts_what_it_gives_each_alone),
     TEST(gives_features_sparse_and_dense_alike),
+    TEST(a_named_feature_has_the_bits_of_the_whole_row),
     TEST(a_transcoder_s_error_is_what_mlp_out_lacks),
     TEST(refuses_reads_and_ids_that_are_not_there),
 };

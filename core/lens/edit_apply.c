@@ -74,7 +74,7 @@ struct gathered {
     size_t *row;     /* [n] of the site */
     float *x;        /* [n, d_in] what the SAE reads */
     float *recon;    /* [n, d_out] */
-    struct sparse f; /* n rows */
+    struct sparse f; /* n rows; of a CLAMP its indices alone, numbered as they stand there */
 };
 
 static void free_gathered(struct gathered *g)
@@ -104,7 +104,13 @@ static int gather(struct gathered *g, const struct edits *edits, const struct op
             g->row[g->n++] = r;
         }
     }
-    return g->n ? sae_encode(op->sae, edits->threads, g->x, g->n, &g->f, st) : STATUS_OK;
+    if (g->n == 0) {
+        return STATUS_OK;
+    }
+    return op->edit->type == EDIT_CLAMP
+               ? sae_encode_named(op->sae, edits->threads, g->x, g->n, op->edit->indices,
+                                  op->edit->n, &g->f, st)
+               : sae_encode(op->sae, edits->threads, g->x, g->n, &g->f, st);
 }
 
 static int edit_encoded(const struct edits *edits, const struct op *op, const struct site *site,
@@ -127,7 +133,7 @@ static int edit_encoded(const struct edits *edits, const struct op *op, const st
             }
         } else {
             for (size_t j = 0; j < e->n; j++) {
-                float change = e->values[j] - sparse_get(&g.f, i, e->indices[j]);
+                float change = e->values[j] - sparse_get(&g.f, i, (uint32_t)j);
                 if (change != 0.0f) {
                     add_scaled(h, change, op->rows + j * site->width, site->width);
                 }

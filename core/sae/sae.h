@@ -52,6 +52,11 @@ int sae_pre(const struct sae *sae, struct threads *threads, const float *x, size
 int sae_encode(const struct sae *sae, struct threads *threads, const float *x, size_t rows,
                struct sparse *features, struct status *st);
 
+/* The same of the features index [n] alone, to the same bits: entry i of a row is feature index[i].
+ * Reads their columns of W_enc and no others, except for topk, where all features compete. */
+int sae_encode_named(const struct sae *sae, struct threads *threads, const float *x, size_t rows,
+                     const uint32_t *index, size_t n, struct sparse *features, struct status *st);
+
 /* features' rows -> out [rows, d_out]. x [rows, d_in] is the same input that was encoded (skip
  * connections and layer norms need it). */
 int sae_decode(const struct sae *sae, struct threads *threads, const struct sparse *features,

@@ -229,9 +229,10 @@ static bool job_prompt(const struct features *f, size_t p, size_t missing,
     }
     for (size_t s = 0; s < f->n_sources; s++) {
         if (!f->found[p * f->n_sources + s]) {
+            bool whole = !f->no_store && !f->sources[s]->is_neurons; /* it will be kept */
             out->reads[out->n_reads++] = (struct engine_read){.kind = READ_FEATURES,
                                                               .source = f->sources[s]->name,
-                                                              .only_one = f->only_one,
+                                                              .only_one = f->only_one && !whole,
                                                               .entry = f->entry};
         }
     }
@@ -259,7 +260,7 @@ static int make_job(struct features *f, struct status *st)
     if (!job) {
         return status_no_memory(st, n * sizeof(struct engine_prompt));
     }
-    job->keep = true;
+    job->keep = !f->no_store;
     size_t at = 0;
     for (size_t p = 0; p < f->prompts.n; p++) {
         size_t missing = count_missing(f, p);
@@ -285,14 +286,14 @@ static enum http_next collect(struct exchange *x)
         }
         size_t r = 0;
         for (size_t s = 0; s < f->n_sources; s++) {
-            bool kept;
+            bool kept = false;
             if (f->found[p * f->n_sources + s]) {
                 continue;
             }
-            if (read_stored(f, x->app, p, s, &kept, &f->fields.st)) {
+            if (!f->no_store && read_stored(f, x->app, p, s, &kept, &f->fields.st)) {
                 return exchange_fail(x, &f->fields.st);
             }
-            if (!kept) { /* a damaged row stands in its place */
+            if (!kept) { /* or a damaged row stands in its place */
                 f->rows[p * f->n_sources + s] = computed->reads[r].features;
                 computed->reads[r].features = (struct sparse){0};
             }
@@ -352,6 +353,7 @@ enum http_next features_run(struct exchange *x,
     struct features *f = x->state;
     const struct app *app = x->app;
     size_t hits = 0;
+    f->no_store = fields_bool(&f->fields, "no_store", false);
     if (f->fields.st.code || prepare(f, app, &hits, &f->fields.st)) {
         return exchange_fail(x, &f->fields.st);
     }

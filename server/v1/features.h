@@ -2,7 +2,8 @@
  *
  * What the database has is read from there; the rest becomes one job on the queue, is computed,
  * kept, and handed back. Replies are written from the same sparse rows either way, so a body does
- * not tell the two apart; the header X-Darkmatter-Cache does: hit, miss, or partial. */
+ * not tell the two apart; the header X-Darkmatter-Cache does: hit, miss, or partial. With
+ * "no_store": true nothing is kept, and of a source whose feature is named no other is computed. */
 #ifndef DM_V1_FEATURES_H
 #define DM_V1_FEATURES_H
 
@@ -24,8 +25,10 @@ struct features {
     struct prompts prompts;
     const struct sae_source **sources; /* [n_sources], the catalogue's */
     size_t n_sources;
-    bool only_one;       /* of neurons just this entry is wanted; set before features_run */
+    bool only_one;       /* just this entry is wanted; set before features_run. Computed alone where
+                            nothing is kept: of neurons, and with no_store */
     uint32_t entry;      /* ... */
+    bool no_store;       /* the request's: what is computed for it is not kept */
     struct sparse *rows; /* [prompts.n * n_sources], prompt by prompt; rows of each: tokens */
     bool *found;         /* likewise: came from the database */
     void *options;       /* the handler's own, one block from memory_alloc, or NULL */

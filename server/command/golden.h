@@ -2,8 +2,8 @@
  *
  * A file of golden/ (golden/README.md describes it) names a model and lists checks: tokens, the
  * next token's logits, lens tables, values of a point, activations of an SAE, generated text; with
- * edits where the publication had some. All prompts of a file run as one packed pass, their lenses
- * as a second one. */
+ * edits where the publication had some. The prompts of a file run as one packed pass,
+ * its lens tables and texts one by one. */
 #ifndef DM_COMMAND_GOLDEN_H
 #define DM_COMMAND_GOLDEN_H
 

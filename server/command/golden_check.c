@@ -97,16 +97,22 @@ int check_position(const struct run *run, const struct check *c, const cJSON *of
     return STATUS_OK;
 }
 
+int check_point(const struct run *run, const struct check *c, const char *name, enum point *point,
+                int *layer, struct status *st)
+{
+    int code = hooks_find(name ? name : "", engine_config(run->app.engine), point, layer, st);
+    return code ? status_prefix(st, "%s: check \"%.100s\"", run->golden->path, c->name) : STATUS_OK;
+}
+
 /* One more read of one row; room for it was made by reads_make. */
 int check_add_point(const struct run *run, struct check *c, const char *name, int32_t position,
                     struct status *st)
 {
     struct engine_read *r = &c->reads[c->n_reads];
     int32_t *row = &c->rows[c->n_reads];
-    int code =
-        hooks_find(name ? name : "", engine_config(run->app.engine), &r->point, &r->layer, st);
+    int code = check_point(run, c, name, &r->point, &r->layer, st);
     if (code) {
-        return status_prefix(st, "%s: check \"%.100s\"", run->golden->path, c->name);
+        return code;
     }
     *row = position;
     r->kind = READ_POINT;

@@ -85,7 +85,7 @@ void comparison_free(struct comparison *c)
     text_free(&c->tolerance);
 }
 
-/* --- a row of logits -------------------------------------------------------------------------- */
+/* --- what a row says -------------------------------------------------------------------------- */
 
 int32_t golden_token(const struct engine *e, const cJSON *token)
 {
@@ -113,21 +113,6 @@ int32_t golden_token(const struct engine *e, const cJSON *token)
     return found;
 }
 
-/* log of the sum of exp(logit) [n]. */
-static double log_sum(const float *logits, size_t n)
-{
-    double largest = (double)-INFINITY;
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        largest = fmax(largest, (double)logits[i]);
-    }
-    for (size_t i = 0; i < n; i++) {
-        sum += exp((double)logits[i] - largest);
-    }
-    /* cppcheck-suppress invalidFunctionArg ; n >= 1, so the sum is at least exp(0) */
-    return largest + log(sum);
-}
-
 static void item_name(struct text *t, const char *of, const struct engine *e, int32_t id)
 {
     text_clear(t);
@@ -136,57 +121,42 @@ static void item_name(struct text *t, const char *of, const struct engine *e, in
     text_char(t, '"');
 }
 
-/* The likeliest token that the table leaves out. */
-static int32_t best_other(const float *logits, size_t V, const int32_t *listed, size_t n)
+bool golden_row_has(const struct golden_row *row, int32_t id)
 {
-    int32_t best = -1;
-    for (size_t i = 0; i < V; i++) {
-        bool other = best < 0 || logits[i] > logits[best];
-        for (size_t k = 0; k < n && other; k++) {
-            other = listed[k] != (int32_t)i;
+    for (size_t i = 0; i < row->n; i++) {
+        if (row->ids[i] == id) {
+            return true;
         }
-        best = other ? (int32_t)i : best;
     }
-    return best;
+    return false;
 }
 
-int golden_compare_top(struct comparison *c, const struct engine *e, const cJSON *table,
-                       const float *logits, struct tolerance logit, struct tolerance probability,
-                       struct status *st)
+void golden_compare_top(struct comparison *c, const struct engine *e, const cJSON *table,
+                        const struct golden_row *row, struct tolerance logit,
+                        struct tolerance probability)
 {
-    size_t V = engine_config(e)->vocab_size;
-    size_t n = (size_t)cJSON_GetArraySize(table);
-    int32_t *listed = memory_alloc(n, sizeof *listed);
-    if (!listed) {
-        return status_no_memory(st, n * sizeof *listed);
-    }
-    double total = log_sum(logits, V);
     double last = 0.0;
     struct text item = {0};
     size_t i = 0;
-    for (const cJSON *line = table->child; line; line = line->next) {
+    for (const cJSON *line = table->child; line; line = line->next, i++) {
         const cJSON *numbers = line->child->next;
-        int32_t id = listed[i++] = golden_token(e, line->child);
-        if (id < 0) {
+        if (row->ids[i] < 0) {
             const char *wanted = cJSON_GetStringValue(line->child);
             comparison_text(c, "token", wanted ? wanted : "an id", "no such token in this model");
             continue;
         }
         if (numbers->next) {
-            item_name(&item, "logit", e, id);
-            comparison_number(c, item.data, numbers->valuedouble, (double)logits[id], logit);
+            item_name(&item, "logit", e, row->ids[i]);
+            comparison_number(c, item.data, numbers->valuedouble, (double)row->logits[i], logit);
             numbers = numbers->next;
         }
-        item_name(&item, "probability", e, id);
+        item_name(&item, "probability", e, row->ids[i]);
         last = numbers->valuedouble;
-        comparison_number(c, item.data, last, exp((double)logits[id] - total), probability);
+        comparison_number(c, item.data, last, (double)row->probs[i], probability);
     }
-    int32_t other = best_other(logits, V, listed, n);
-    if (other >= 0) {
-        item_name(&item, "unlisted probability", e, other);
-        comparison_at_most(c, item.data, last, exp((double)logits[other] - total), probability);
+    if (row->other >= 0) {
+        item_name(&item, "unlisted probability", e, row->other);
+        comparison_at_most(c, item.data, last, (double)row->other_prob, probability);
     }
-    memory_free(listed);
     text_free(&item);
-    return STATUS_OK;
 }

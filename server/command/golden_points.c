@@ -1,7 +1,8 @@
-/* Checks of the model itself: tokens, next, lens, values, equal, generate. */
+/* Checks of the model itself: tokens, next, values, equal, generate; lens is in golden_lens.c. */
 #include "core/base/memory.h"
 #include "server/command/golden_private.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +45,21 @@ static int tokens_judge(const struct run *run, struct check *c, struct status *s
 
 /* --- next: the logits of one position ------------------------------------------------------ */
 
+/* log of the sum of exp(logit) [n]. */
+static double log_sum(const float *logits, size_t n)
+{
+    double largest = (double)-INFINITY;
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        largest = fmax(largest, (double)logits[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        sum += exp((double)logits[i] - largest);
+    }
+    /* cppcheck-suppress invalidFunctionArg ; n >= 1, so the sum is at least exp(0) */
+    return largest + log(sum);
+}
+
 static int next_open(struct check *c, const struct run *run, struct status *st)
 {
     int code = check_table(run, c, json_get(c->json, "top"), 1, 2, st);
@@ -51,87 +67,44 @@ static int next_open(struct check *c, const struct run *run, struct status *st)
     return code ? code : check_add_point(run, c, "logits", c->position, st);
 }
 
+/* The table's tokens and the likeliest of all others, from a whole row of logits [V]. */
+static void read_row(const struct engine *e, const cJSON *table, const float *logits, int32_t *ids,
+                     float *listed, float *probs, struct golden_row *row)
+{
+    size_t V = engine_config(e)->vocab_size;
+    double total = log_sum(logits, V);
+    *row = (struct golden_row){.ids = ids, .logits = listed, .probs = probs, .other = -1};
+    for (const cJSON *line = table->child; line; line = line->next, row->n++) {
+        int32_t id = ids[row->n] = golden_token(e, line->child);
+        listed[row->n] = id < 0 ? 0.0f : logits[id];
+        probs[row->n] = id < 0 ? 0.0f : (float)exp((double)logits[id] - total);
+    }
+    for (size_t i = 0; i < V; i++) {
+        bool best = row->other < 0 || logits[i] > logits[row->other];
+        row->other = best && !golden_row_has(row, (int32_t)i) ? (int32_t)i : row->other;
+    }
+    if (row->other >= 0) {
+        row->other_prob = (float)exp((double)logits[row->other] - total);
+    }
+}
+
 static int next_judge(const struct run *run, struct check *c, struct status *st)
 {
     struct comparison found = {0};
-    int code = golden_compare_top(&found, run->app.engine, json_get(c->json, "top"),
-                                  c->reads[0].data, check_tolerance(run, c, "logit"),
-                                  check_tolerance(run, c, "probability"), st);
-    check_report(run, c, NULL, &found);
-    return code;
-}
-
-/* --- lens: what the rows of points would say ------------------------------------------------ */
-
-static int lens_open(struct check *c, const struct run *run, struct status *st)
-{
-    const cJSON *points = json_get(c->json, "points");
-    if (!cJSON_IsObject(points) || !points->child) {
-        return check_corrupt(run, c, "points", "an object of tables by point", st);
+    struct golden_row row;
+    const cJSON *table = json_get(c->json, "top");
+    size_t n = (size_t)cJSON_GetArraySize(table);
+    int32_t *ids = memory_alloc(n, sizeof *ids);
+    float *figures = memory_alloc(2 * n, sizeof *figures);
+    int code = ids && figures ? STATUS_OK : status_no_memory(st, 2 * n * sizeof *figures);
+    if (!code) {
+        read_row(run->app.engine, table, c->reads[0].data, ids, figures, figures + n, &row);
+        golden_compare_top(&found, run->app.engine, table, &row, check_tolerance(run, c, "logit"),
+                           check_tolerance(run, c, "probability"));
+        check_report(run, c, NULL, &found);
     }
-    int code = check_make_reads(c, (size_t)cJSON_GetArraySize(points), st);
-    for (const cJSON *p = points->child; p && !code; p = p->next) {
-        code = check_table(run, c, p, 1, 2, st);
-        code = code ? code : check_add_point(run, c, p->string, c->position, st);
-    }
-    for (size_t i = 0; i < c->n_reads && !code; i++) {
-        const struct gemma_config *config = engine_config(run->app.engine);
-        if (point_width(config, c->reads[i].point) != config->hidden_size) {
-            code = check_corrupt(run, c, "points", "points of the residual stream's width", st);
-        }
-    }
-    return code;
-}
-
-/* A model's head says the same of a row wherever it comes from: so a pass of one token whose last
- * residual is replaced by the row gives the row's lens. */
-static int lens_rows(const struct run *run, const struct check *c, struct engine_prompt *prompts,
-                     struct edit *edits, struct engine_read *reads, struct status *st)
-{
-    const struct gemma_config *config = engine_config(run->app.engine);
-    const int last = (int)config->n_layers - 1;
-    for (size_t i = 0; i < c->n_reads; i++) {
-        struct edit *e = &edits[2 * i];
-        e[0] = (struct edit){.type = EDIT_ZERO, .point = POINT_RESID_POST, .layer = last};
-        e[1] = (struct edit){.type = EDIT_ADD,
-                             .point = POINT_RESID_POST,
-                             .layer = last,
-                             .vector = c->reads[i].data,
-                             .n_vector = config->hidden_size,
-                             .strength = 1.0f};
-        reads[i] = (struct engine_read){.kind = READ_POINT, .point = POINT_LOGITS};
-        prompts[i] = (struct engine_prompt){.ids = c->prompt.ids,
-                                            .n_ids = 1,
-                                            .reads = &reads[i],
-                                            .n_reads = 1,
-                                            .edits = e,
-                                            .n_edits = 2};
-    }
-    return engine_trace(run->session, prompts, c->n_reads, NULL, st);
-}
-
-static int lens_judge(const struct run *run, struct check *c, struct status *st)
-{
-    size_t n = c->n_reads;
-    struct engine_prompt *prompts = memory_zalloc(n, sizeof *prompts);
-    struct engine_read *reads = memory_zalloc(n, sizeof *reads);
-    struct edit *edits = memory_zalloc(2 * n, sizeof *edits);
-    int code = prompts && reads && edits ? lens_rows(run, c, prompts, edits, reads, st)
-                                         : status_no_memory(st, n * sizeof *prompts);
-    const cJSON *table = json_get(c->json, "points")->child;
-    for (size_t i = 0; i < n && !code; i++, table = table->next) {
-        struct comparison found = {0};
-        code = golden_compare_top(&found, run->app.engine, table, reads[i].data,
-                                  check_tolerance(run, c, "logit"),
-                                  check_tolerance(run, c, "probability"), st);
-        check_report(run, c, table->string, &found);
-    }
-    for (size_t i = 0; reads && i < n; i++) {
-        engine_read_free(&reads[i]);
-    }
-    memory_free(prompts);
-    memory_free(reads);
-    memory_free(edits);
+    memory_free(ids);
+    memory_free(figures);
     return code;
 }
 
@@ -274,9 +247,12 @@ static int generate_judge(const struct run *run, struct check *c, struct status 
 const struct check_kind *golden_points_kind(const char *name)
 {
     static const struct check_kind kinds[] = {
-        {"tokens", tokens_open, tokens_judge}, {"next", next_open, next_judge},
-        {"lens", lens_open, lens_judge},       {"values", values_open, values_judge},
-        {"equal", equal_open, equal_judge},    {"generate", generate_open, generate_judge},
+        {"tokens", tokens_open, tokens_judge},
+        {"next", next_open, next_judge},
+        {"lens", golden_lens_open, golden_lens_judge},
+        {"values", values_open, values_judge},
+        {"equal", equal_open, equal_judge},
+        {"generate", generate_open, generate_judge},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(kinds[i].name, name) == 0) {

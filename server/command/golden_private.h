@@ -1,5 +1,6 @@
-/* What golden.c (the file and the run), golden_check.c (each kind of check) and golden_compare.c
- * (numbers against numbers) share. */
+/* What golden.c (the file and the run), golden_check.c (what every check has), golden_points.c,
+ * golden_lens.c and golden_features.c (the kinds) and golden_compare.c (numbers against numbers)
+ * share. */
 #ifndef DM_COMMAND_GOLDEN_PRIVATE_H
 #define DM_COMMAND_GOLDEN_PRIVATE_H
 
@@ -40,11 +41,22 @@ void comparison_free(struct comparison *c);
 /* The id that a file means by " very" or 576; -1 if the vocabulary has no such token. */
 int32_t golden_token(const struct engine *engine, const cJSON *token);
 
-/* A row of logits [V] against a table: [token, logit, probability] or [token, probability] a line,
- * best first. A token that is not in the table may not be likelier than its last line. */
-int golden_compare_top(struct comparison *c, const struct engine *engine, const cJSON *table,
-                       const float *logits, struct tolerance logit, struct tolerance probability,
-                       struct status *st);
+/* What one position says of the next token: of a table's tokens, line by line, and of the likeliest
+ * one that the table leaves out. */
+struct golden_row {
+    const int32_t *ids; /* [n] -1: the vocabulary has no such token */
+    size_t n;
+    const float *logits, *probs; /* [n] */
+    int32_t other;               /* -1: there is none */
+    float other_prob;
+};
+bool golden_row_has(const struct golden_row *row, int32_t id);
+
+/* A row against its table: [token, logit, probability] or [token, probability] a line, best first.
+ * A token that is not in the table may not be likelier than its last line. */
+void golden_compare_top(struct comparison *c, const struct engine *engine, const cJSON *table,
+                        const struct golden_row *row, struct tolerance logit,
+                        struct tolerance probability);
 
 /* --- golden_check.c --------------------------------------------------------------------------- */
 
@@ -58,6 +70,8 @@ struct check_kind {
 };
 const struct check_kind *golden_points_kind(const char *name); /* NULL: none of that name */
 const struct check_kind *golden_features_kind(const char *name);
+int golden_lens_open(struct check *c, const struct run *run, struct status *st);
+int golden_lens_judge(const struct run *run, struct check *c, struct status *st);
 
 /* One entry of "checks", on its way. */
 struct check {
@@ -102,6 +116,10 @@ int check_position(const struct run *run, const struct check *c, const cJSON *of
                    struct status *st);
 /* "tolerance": {"logit": [absolute, relative]} of the check, else of the file, else nothing off. */
 struct tolerance check_tolerance(const struct run *run, const struct check *c, const char *of);
+
+/* A point by its name. */
+int check_point(const struct run *run, const struct check *c, const char *name, enum point *point,
+                int *layer, struct status *st);
 
 /* Room for n reads, and one more read of one row. */
 int check_make_reads(struct check *c, size_t n, struct status *st);

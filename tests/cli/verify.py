@@ -50,6 +50,27 @@ with check("--json says the same, for programs"):
     expect((bad[0]["compared"], bad[0]["off"]), (20, 1))
     expect_close(float(bad[0]["expected"]) - float(bad[0]["found"]), 0.01, 1e-4, "difference")
 
+with check("what verify finds of a lens is what POST /v1/lens/prompt says, to the last digit shown"):
+    with open(GOLDEN, encoding="utf-8") as file:
+        tables = named(json.load(file), "logit lens")
+    lines = {line["what"]: line for line in json.loads(run("verify", "--json")[1])["checks"]}
+    server = Server()
+    seen = 0
+    for point in tables["points"]:
+        line = lines[f"logit lens: {point}"]
+        what, token = line["item"].split(' of "', 1)
+        site, _, layer = point.partition(".")
+        body = {"prompt": tables["prompt"], "sites": [site], "positions": [-1], "top_n": 0,
+                "track": [token[:-1]], "stream": False, **({"layers": [int(layer)]} if layer else {})}
+        reply = server.post("/v1/lens/prompt", body)
+        expect(reply.status, 200, reply.body)
+        result = reply.json()["tokens"][0]["results"][0]
+        key = "track_logits" if what == "logit" else "track_probs"
+        expect(f"{result[key][0][0]:.7g}", line["found"], line["what"])
+        seen += 1
+    expect(seen, len(tables["points"]))
+    server.stop()
+
 with check("SAEs that are missing are named and skipped, and the rest is checked"):
     code, out, said = run("verify", "--model", DEMO)
     expect(code, 0, said)

@@ -34,7 +34,8 @@ int main(int argc, char **argv)
                     {"evaluate", command_evaluate}, {"collect", command_collect},
                     {"tokenize", command_tokenize}, {"import", command_import},
                     {"export", command_export},     {"verify", command_verify},
-                    {"pack", command_pack},         {"health", command_health}};
+                    {"doctor", command_doctor},     {"pack", command_pack},
+                    {"health", command_health}};
     int code = EXIT_USAGE;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(options.command, commands[i].name) == 0) {

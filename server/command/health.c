@@ -37,7 +37,7 @@ static int dial(const char *host, int port)
     return fd;
 }
 
-int command_health(const struct options *options)
+bool command_is_answered(const struct options *options)
 {
     int fd = dial(options->host, options->port);
     char reply[64] = "";
@@ -50,7 +50,12 @@ int command_health(const struct options *options)
         }
         (void)close(fd);
     }
-    if (strncmp(reply, "HTTP/1.1 200", 12) == 0) {
+    return strncmp(reply, "HTTP/1.1 200", 12) == 0;
+}
+
+int command_health(const struct options *options)
+{
+    if (command_is_answered(options)) {
         (void)puts("healthy");
         return EXIT_OK;
     }

@@ -23,7 +23,8 @@ enum command {
     VERIFY = 64,
     PACK = 128,
     EVALUATE = 256,
-    COLLECT = 512
+    COLLECT = 512,
+    DOCTOR = 1024
 };
 
 static const struct {
@@ -40,6 +41,7 @@ static const struct {
     {"import", IMPORT, "read Neuronpedia's export files: FILE, FOLDER or - (stdin) ..."},
     {"export", EXPORT, "write a source's dashboards and explanations in that layout: FOLDER"},
     {"verify", VERIFY, "hold the model and its SAEs against published numbers"},
+    {"doctor", DOCTOR, "say what is wrong with model, SAEs, database or machine; serve's flags"},
     {"pack", PACK, "write a BF16 copy of a model, half the size of F32: FOLDER"},
     {"health", HEALTH, "exit 0 if a server answers on --host and --port"},
 };
@@ -125,7 +127,7 @@ static const struct flag {
     {"--shard-size", "BYTES", "of each file, and of memory for it (256M)", COLLECT, BYTES,
      offsetof(struct options, shard_size), 1, 1LL << 44},
     {"--json", NULL, "the result as JSON: one object; evaluate: a list of reports",
-     VERIFY | PACK | EVALUATE, FLAG, offsetof(struct options, json), 0, 0},
+     VERIFY | DOCTOR | PACK | EVALUATE, FLAG, offsetof(struct options, json), 0, 0},
 };
 #define N_FLAGS (sizeof flags / sizeof flags[0])
 
@@ -137,6 +139,12 @@ static int command_bit(const char *name)
         }
     }
     return 0;
+}
+
+/* doctor is asked with the command line that serve will be started with. */
+static bool takes(int bit, const struct flag *f)
+{
+    return (f->commands & (bit == DOCTOR ? DOCTOR | SERVE : bit)) != 0;
 }
 
 void options_usage(const char *command, struct text *out)
@@ -156,7 +164,7 @@ void options_usage(const char *command, struct text *out)
                 : bit & (EXPORT | PACK | COLLECT) ? " FOLDER"
                                                   : "");
     for (size_t i = 0; i < N_FLAGS; i++) {
-        if (flags[i].commands & bit) {
+        if (takes(bit, &flags[i])) {
             char left[48];
             (void)snprintf(left, sizeof left, "%s %s", flags[i].name,
                            flags[i].value ? flags[i].value : "");
@@ -285,7 +293,7 @@ static const struct flag *find_flag(const char *argument, int bit, const char **
     size_t length = strcspn(argument, "=");
     *value = argument[length] == '=' ? argument + length + 1 : NULL;
     for (size_t i = 0; i < N_FLAGS; i++) {
-        if ((flags[i].commands & bit) && strlen(flags[i].name) == length &&
+        if (takes(bit, &flags[i]) && strlen(flags[i].name) == length &&
             memcmp(flags[i].name, argument, length) == 0) {
             return &flags[i];
         }
@@ -373,7 +381,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
     code = code ? code : check_needed(o, bit, st);
     if (code == STATUS_OK && bit != HEALTH) {
         code = share_find(o, st);
-        if (code && (bit & (TOKENIZE | PACK)) && o->model) { /* needs nothing of it */
+        if (code && (bit & (TOKENIZE | PACK | DOCTOR)) && o->model) { /* can do without */
             code = STATUS_OK;
         }
         if (bit != IMPORT && (bit != EXPORT || o->model || !o->model_id)) {

@@ -25,7 +25,6 @@
 #define QUEUE_TOKENS 65536
 #define BATCH_TOKENS 2048
 #define DRAIN_SECONDS 30
-#define DESCRIPTORS 16384
 
 struct serving {
     struct app app;
@@ -41,29 +40,11 @@ struct serving {
 static void allow_descriptors(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
-        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < COMMAND_DESCRIPTORS) {
+        limit.rlim_cur =
+            limit.rlim_max < COMMAND_DESCRIPTORS ? limit.rlim_max : COMMAND_DESCRIPTORS;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
-}
-
-static bool is_loopback(const char *host)
-{
-    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-           strncmp(host, "127.", 4) == 0;
-}
-
-/* Nobody on the network should use this machine's model by accident. */
-static int check_access(const struct options *o, struct status *st)
-{
-    if (is_loopback(o->host) || o->secret || o->no_secret) {
-        return STATUS_OK;
-    }
-    return status_set(
-        st, STATUS_INVALID,
-        "--host %s is reachable from other machines: set DARKMATTER_SECRET (clients send "
-        "it as X-SECRET-KEY), or give --no-secret if the network is trusted",
-        o->host);
 }
 
 static void finished(struct exchange *x, size_t bytes)
@@ -226,7 +207,7 @@ static void close_all(struct serving *s)
 int command_serve(const struct options *o)
 {
     struct status st = {0};
-    if (check_access(o, &st)) {
+    if (command_check_access(o, &st)) {
         return command_failed(&st);
     }
     /* Blocked before any thread exists, so that only sigwait below sees them. */

@@ -100,6 +100,15 @@ def run(*arguments, stdin="", environment=None, seconds=SECONDS):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def pretend(**pretended):
+    """The environment in which tests/tools/pretend.c changes what a program sees of the machine."""
+    library = os.path.join(scratch(), "pretend.so")
+    source = os.path.join(ROOT, "tests", "tools", "pretend.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": library, **{f"PRETEND_{name.upper()}": str(value)
+                                      for name, value in pretended.items()}}
+
+
 class Reply:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body

@@ -176,6 +176,28 @@ static void background_jobs_give_way_and_go_one_at_a_time(void)
     queue_destroy(q);
 }
 
+static void a_background_job_goes_first_when_it_is_wished_for(void)
+{
+    struct queue *q;
+    struct status st;
+    struct queue_wish its_turn = wish(1000, 4);
+    REQUIRE_OK(queue_create(&q, 100, &st), st);
+    struct job *quick = job_of(10);
+    struct job *slow = job_of(400);
+    slow->background = true;
+    its_turn.background = true;
+    CHECK(queue_push(q, quick, &st) == 0 && queue_push(q, slow, &st) == 0);
+    struct job *first = queue_poll(q, its_turn);
+    CHECK(first == slow && !first->next);
+    CHECK(queue_poll(q, its_turn) == quick && !quick->next); /* none is left */
+    CHECK(queue_push(q, slow, &st) == 0);
+    CHECK(queue_poll(q, wish(1000, 4)) == NULL);
+    CHECK(queue_take(q, its_turn) == slow);
+    free_list(quick);
+    free_list(slow);
+    queue_destroy(q);
+}
+
 static struct job *job_from(uint64_t client, size_t tokens)
 {
     struct job *job = job_of(tokens);
@@ -321,6 +343,7 @@ static const struct test tests[] = {TEST(passes_over_large_jobs_while_one_is_in_
                                     TEST(a_flood_of_one_client_leaves_room_for_the_others),
                                     TEST(texts_wait_in_a_line_of_their_own_and_take_turns_too),
                                     TEST(background_jobs_give_way_and_go_one_at_a_time),
+                                    TEST(a_background_job_goes_first_when_it_is_wished_for),
                                     TEST(takes_in_order_up_to_the_budget),
                                     TEST(takes_a_first_job_over_the_budget_alone),
                                     TEST(is_full_by_tokens_but_takes_one_job_of_any_size),

@@ -2,6 +2,7 @@
 
 #include "tests/v1.h"
 
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -33,11 +34,13 @@ static void count_done(struct job *job, void *user)
 
 static struct job *ordered[8];
 static int n_ordered;
+static atomic_int n_noted; /* the same, for another thread */
 
 static void note_order(struct job *job, void *user)
 {
     (void)user;
     ordered[n_ordered++] = job;
+    atomic_fetch_add(&n_noted, 1);
 }
 
 static void cancel_the_first(struct job *job, void *user)
@@ -302,7 +305,151 @@ static void fails_a_job_that_cannot_be_kept(void)
     bench_close(&b);
 }
 
+/* --- turns by time -----------------------------------------------------------------------------
+ */
+
+enum { BACKGROUND_JOBS = 3, LOAD_MOST = 400 };
+
+/* A client that asks again as soon as it is answered, beside background jobs. */
+struct steady {
+    struct bench *bench;
+    int n_small, n_background;
+    int small_at[BACKGROUND_JOBS]; /* small ones answered before each background job */
+    sem_t over;
+};
+
+static void ask_again(struct job *job, void *user)
+{
+    struct steady *s = user;
+    job_free(job);
+    if (++s->n_small == LOAD_MOST || s->n_background == BACKGROUND_JOBS) {
+        sem_post(&s->over);
+        return;
+    }
+    job = push(s->bench, SOURCE, 100 + s->n_small % 50);
+    job->keep = false;
+    job->done = ask_again;
+    job->user = s;
+}
+
+static void count_background(struct job *job, void *user)
+{
+    struct steady *s = user;
+    s->small_at[s->n_background++] = s->n_small;
+    job_free(job);
+}
+
+static struct job *push_background(struct steady *s)
+{
+    struct status st;
+    struct job *job = job_create(1);
+    int32_t *ids = memory_alloc(3, sizeof *ids);
+    struct engine_read *read = memory_zalloc(1, sizeof *read);
+    if (!job || !ids || !read) {
+        return NULL;
+    }
+    ids[0] = 2;
+    ids[1] = ids[2] = 908;
+    *read = (struct engine_read){.kind = READ_FEATURES, .source = SOURCE};
+    job->prompts[0] = (struct engine_prompt){.ids = ids, .n_ids = 3, .reads = read, .n_reads = 1};
+    job->background = true;
+    job->done = count_background;
+    job->user = s;
+    CHECK(queue_push(s->bench->queue, job, &st) == 0);
+    return job;
+}
+
+static void a_background_job_moves_on_while_others_always_wait(void)
+{
+    struct bench b;
+    struct worker *worker;
+    struct status st;
+    REQUIRE(bench_open(&b));
+    struct steady s = {.bench = &b};
+    sem_init(&s.over, 0, 0);
+    struct job *small = push(&b, SOURCE, 100);
+    REQUIRE(small);
+    small->done = ask_again;
+    small->user = &s;
+    for (int i = 0; i < BACKGROUND_JOBS; i++) {
+        struct job *job = push_background(&s);
+        REQUIRE(job);
+    }
+    const struct app *app = &b.v.app;
+    REQUIRE_OK(worker_start(&worker, app->engine, app->store, app->sources, b.queue, 1 << 12, &st),
+               st);
+    while (sem_wait(&s.over) != 0) {
+    }
+    CHECK(s.n_background == BACKGROUND_JOBS); /* before there was nobody else */
+    CHECK(s.small_at[1] > s.small_at[0] && s.small_at[2] > s.small_at[1]); /* the others as well */
+    queue_stop(b.queue);
+    worker_join(worker);
+    sem_destroy(&s.over);
+    bench_close(&b);
+}
+
+static bool go_on(struct job *job, bool more, void *user)
+{
+    (void)job;
+    (void)more;
+    (void)user;
+    return true;
+}
+
+/* A token takes a hundredth of a slice of 5 prompts of 100 tokens: eight need not wait for eight.
+ */
+static void a_text_need_not_wait_for_a_slice_of_a_large_job_a_token(void)
+{
+    enum { SLICES = 6, TOKENS = 100, TEXT = 8 };
+    struct bench b;
+    struct status st;
+    struct worker *worker;
+    REQUIRE(bench_open(&b));
+    struct job *large = job_create((size_t)5 * SLICES);
+    REQUIRE(large);
+    for (size_t i = 0; i < large->n_prompts; i++) {
+        int32_t *ids = memory_alloc(TOKENS, sizeof *ids);
+        REQUIRE(ids);
+        for (int t = 0; t < TOKENS; t++) {
+            ids[t] = t ? 100 + (int32_t)(i * 31 + (size_t)t * 7) % 900 : 2;
+        }
+        struct engine_read *read = memory_zalloc(1, sizeof *read);
+        REQUIRE(read);
+        *read = (struct engine_read){.kind = READ_POINT, .point = POINT_LOSS};
+        large->prompts[i] =
+            (struct engine_prompt){.ids = ids, .n_ids = TOKENS, .reads = read, .n_reads = 1};
+    }
+    const int32_t start[] = {2, 908};
+    const struct generation_start starts[] = {{.ids = start, .n_ids = 2}};
+    const struct generation_options options = {.starts = starts, .n_starts = 1, .n_tokens = TEXT};
+    struct job *text = job_create(0);
+    REQUIRE(text);
+    REQUIRE_OK(generation_open(&text->generation, b.v.app.engine, &options, &st), st);
+    text->advanced = go_on;
+    large->done = text->done = note_order;
+    n_ordered = 0;
+    atomic_store(&n_noted, 0);
+    REQUIRE_OK(queue_push(b.queue, large, &st), st);
+    REQUIRE_OK(queue_push(b.queue, text, &st), st);
+    REQUIRE_OK(worker_start(&worker, b.v.app.engine, b.v.app.store, b.v.app.sources, b.queue,
+                            5 * TOKENS, &st),
+               st);
+    while (atomic_load(&n_noted) < 2) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+    }
+    queue_stop(b.queue);
+    worker_join(worker);
+    CHECK(ordered[0] == text && ordered[1] == large);
+    CHECK(text->st.code == 0 && large->st.code == 0);
+    CHECK(generation_text(text->generation, 0).n == TEXT);
+    job_free(text);
+    job_free(large);
+    bench_close(&b);
+}
+
 static const struct test tests[] = {
+    TEST(a_background_job_moves_on_while_others_always_wait),
+    TEST(a_text_need_not_wait_for_a_slice_of_a_large_job_a_token),
     TEST(runs_and_keeps_all_jobs_that_wait),
     TEST(one_bad_job_does_not_fail_its_neighbours),
     TEST(drops_a_cancelled_job_before_it_is_computed),

@@ -175,6 +175,9 @@ static struct job **take_prompts(struct queue *queue, struct queue_wish wish, st
 
 static struct job *take_front(struct queue *queue, struct queue_wish wish)
 {
+    if (wish.background && queue->background.first) {
+        return take_first(&queue->background);
+    }
     struct job *taken = NULL;
     struct job **end = take_prompts(queue, wish, &taken);
     for (size_t i = 0; i < wish.texts && queue->texts.first; i++) {

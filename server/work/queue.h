@@ -1,6 +1,6 @@
 /* The bounded queue between the HTTP threads and the one worker: a line of prompts to be read, one
  * of texts to be continued, and one of background jobs (the indexer's batches), which are taken one
- * at a time and only when nobody waits.
+ * at a time, when nobody else waits or the worker says that it is their turn.
  *
  * Clients take turns, by tokens: a job's place in its line is where its client's earlier jobs end,
  * or where the line is now if that is later (start-time fair queueing, Goyal et al. 1996). Whoever
@@ -24,7 +24,7 @@ struct job {
     size_t n_prompts;
     uint64_t client;    /* who asked; jobs of one client keep their order */
     bool keep;          /* write READ_FEATURES results to the database */
-    bool background;    /* gives way to all others; its size is how long they may have to wait */
+    bool background;    /* gives way to others; its size is how long they may have to wait */
     atomic_bool cancel; /* set by whoever no longer wants the answer */
     struct status st;   /* how it went, when done is called */
     /* Called once, on the worker's thread, after everything is computed and kept. */
@@ -60,16 +60,18 @@ int queue_push(struct queue *queue, struct job *job, struct status *st);
 
 /* What the worker can take on now. */
 struct queue_wish {
-    size_t tokens; /* of jobs together */
-    size_t texts;  /* texts to be continued */
-    bool large;    /* a job of more than so many tokens, alone; false: those are passed over */
+    size_t tokens;   /* of jobs together */
+    size_t texts;    /* texts to be continued */
+    bool large;      /* a job of more than so many tokens, alone; false: those are passed over */
+    bool background; /* a background job before all others, alone */
 };
 
 /* Waits for work and takes, in order of their turns, as many jobs as are wished for, as a linked
  * list; or else one background job; NULL once queue_stop was called and nothing is left. */
 struct job *queue_take(struct queue *queue, struct queue_wish wish);
 
-/* The same without waiting, and without background jobs: NULL if nothing else is there. */
+/* The same without waiting, and without background jobs that are not wished for: NULL if nothing
+ * else is there. */
 struct job *queue_poll(struct queue *queue, struct queue_wish wish);
 
 bool queue_stopped(struct queue *queue);

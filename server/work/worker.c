@@ -1,12 +1,16 @@
 #include "server/work/worker.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
+#include "server/work/turns.h"
 
 #include <pthread.h>
 #include <string.h>
 
 /* Texts in work at the same time; more wait in the queue, without memory of their own. */
 #define GENERATIONS_AT_ONCE 4
+/* Prompts of up to this part of the budget need not wait while it is the texts' turn. */
+#define SMALL_PART 8
 
 struct worker {
     struct session *session;
@@ -18,6 +22,7 @@ struct worker {
     size_t n_generations;
     struct job *large; /* of more than one slice: others run between its slices */
     size_t large_at;   /* its next prompt */
+    struct turns turns;
     pthread_t thread;
 };
 
@@ -304,25 +309,45 @@ static void advance_large(struct worker *worker)
     }
 }
 
+/* Runs what was taken, and a slice of the large job unless it is the texts' turn. */
+static void pass(struct worker *worker, struct job *jobs, bool texts_first)
+{
+    bool background = jobs && jobs->background; /* then it is alone, and gone afterwards */
+    double begun = clock_seconds();
+    jobs = run_own_work(worker, drop_cancelled(set_generations_aside(worker, jobs)));
+    jobs = set_large_aside(worker, jobs);
+    if (jobs) {
+        run_all(worker, jobs);
+        keep_and_finish(worker, jobs);
+    }
+    if (!texts_first && !background) {
+        advance_large(worker);
+    }
+    double now = clock_seconds();
+    if (background) {
+        turns_background_passed(&worker->turns, now, now - begun);
+    } else if (!texts_first) {
+        turns_passed(&worker->turns, now, now - begun);
+    }
+}
+
 static void *work(void *argument)
 {
     struct worker *worker = argument;
     for (;;) {
-        const struct queue_wish wish = {.tokens = worker->budget,
+        double now = clock_seconds();
+        bool texts_first = worker->generations && turns_are_texts(&worker->turns, now);
+        const struct queue_wish wish = {.tokens = texts_first ? worker->budget / SMALL_PART
+                                                              : worker->budget,
                                         .texts = GENERATIONS_AT_ONCE - worker->n_generations,
-                                        .large = !worker->large};
+                                        .large = !worker->large && !texts_first,
+                                        .background = turns_are_background(&worker->turns, now)};
         bool busy = worker->generations || worker->large;
         struct job *jobs = busy ? queue_poll(worker->queue, wish) : queue_take(worker->queue, wish);
         if (!jobs && !busy) {
             return NULL;
         }
-        jobs = run_own_work(worker, drop_cancelled(set_generations_aside(worker, jobs)));
-        jobs = set_large_aside(worker, jobs);
-        if (jobs) {
-            run_all(worker, jobs);
-            keep_and_finish(worker, jobs);
-        }
-        advance_large(worker);
+        pass(worker, jobs, texts_first);
         advance_all(worker);
     }
 }

@@ -44,7 +44,7 @@ LIBRARY := $(O)/libdarkmatter.a
 TESTS   := $(patsubst tests/%.c,$(O)/tests/%,$(sort $(wildcard tests/test_*.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all demo test deps lint format check asan tsan fuzz soak e2e container clean help \
+.PHONY: all demo test deps lint format check asan tsan fuzz soak bench e2e container clean help \
         unit compile_commands print-flags
 
 .SECONDARY: # objects of the tests stay for the next build
@@ -121,6 +121,10 @@ SOAK_KILLS   ?= 200
 soak: darkmatter ## half an hour: load beside an index job, SIGKILLs at random moments (SOAK_SECONDS, SOAK_KILLS)
 	@python3 -B tests/soak/load.py --seconds $(SOAK_SECONDS)
 	@python3 -B tests/soak/kills.py --kills $(SOAK_KILLS)
+
+BENCH ?=
+bench: darkmatter build/release/tests/tools/make_weights ## speeds beside the machine's peaks, at gemma-2-2b's sizes (5.5 GB, made once) and on the demo
+	@tools/bench.sh $(BENCH)
 
 e2e: darkmatter ## the published npm client and headless Chromium against the real program
 	@tests/e2e/run.sh

@@ -35,7 +35,7 @@ int main(int argc, char **argv)
                     {"tokenize", command_tokenize}, {"import", command_import},
                     {"export", command_export},     {"verify", command_verify},
                     {"doctor", command_doctor},     {"pack", command_pack},
-                    {"health", command_health}};
+                    {"bench", command_bench},       {"health", command_health}};
     int code = EXIT_USAGE;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(options.command, commands[i].name) == 0) {

@@ -297,7 +297,29 @@ static void runs_out_of_memory_cleanly(void)
     }
 }
 
+static void bench_takes_figures_and_one_source(void)
+{
+    struct options o;
+    struct line line;
+    struct status st;
+    REQUIRE_OK(parse(&o, &line, "bench prefill decode --share .", &st), st);
+    CHECK(o.rounds == 5 && o.bench_precision == 0 && o.is_demo && o.n_paths == 2);
+    CHECK_STRING(o.paths[1], "decode");
+    options_free(&o);
+    REQUIRE_OK(parse(&o, &line,
+                     "bench --rounds 3 --precision bf16 --source s --threads 1 --json --share .",
+                     &st),
+               st);
+    CHECK(o.rounds == 3 && o.bench_precision == 2 && o.threads == 1 && o.json);
+    CHECK_STRING(o.sources[0], "s");
+    options_free(&o);
+    CHECK(parse(&o, &line, "bench --source a --source b", &st) == STATUS_INVALID);
+    CHECK_CONTAINS(st.message, "one --source");
+    CHECK(parse(&o, &line, "bench --rounds 100", &st) == STATUS_INVALID);
+}
+
 static const struct test tests[] = {
+    TEST(bench_takes_figures_and_one_source),
     TEST(serves_the_demo_on_this_machine_when_nothing_is_said),
     TEST(takes_every_flag_of_serve),
     TEST(takes_the_flags_of_the_other_commands),

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -110,7 +111,33 @@ static void every_worker_has_scratch_memory_of_its_own(void)
     threads_destroy(pool);
 }
 
+static void note_processor(void *argument, size_t i, int worker)
+{
+    (void)i, (void)worker;
+    atomic_int *mistakes = argument;
+    cpu_set_t set;
+    atomic_fetch_add(mistakes, sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) != 1);
+}
+
+static void pins_every_worker_to_one_processor_until_it_is_told_otherwise(void)
+{
+    struct status st = {0};
+    struct threads *pool;
+    cpu_set_t before, after;
+    atomic_int mistakes = 0;
+    CHECK(sched_getaffinity(0, sizeof before, &before) == 0);
+    REQUIRE_OK(threads_create(&pool, 5, &st), st); /* more than there may be processors */
+    threads_pin(pool, true);
+    threads_run(pool, 100, note_processor, &mistakes);
+    CHECK(atomic_load(&mistakes) == 0);
+    threads_pin(pool, false);
+    CHECK(sched_getaffinity(0, sizeof after, &after) == 0);
+    CHECK(CPU_EQUAL(&before, &after));
+    threads_destroy(pool);
+}
+
 static const struct test tests[] = {
+    TEST(pins_every_worker_to_one_processor_until_it_is_told_otherwise),
     TEST(every_worker_has_scratch_memory_of_its_own),
     TEST(runs_every_part_once_with_a_worker_of_its_own),
     TEST(callers_take_turns),

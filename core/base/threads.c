@@ -37,6 +37,7 @@ struct threads {
     int started;
     unsigned char *scratch; /* [count][THREADS_SCRATCH_BYTES], then the shared memory */
     pthread_mutex_t shared;
+    cpu_set_t allowed; /* of the caller, while the workers are pinned */
     struct helper helpers[];
 };
 
@@ -241,6 +242,37 @@ void threads_run(struct threads *pool, size_t parts, void (*part)(void *, size_t
         await_helpers(pool);
     }
     pthread_mutex_unlock(&pool->caller);
+}
+
+/* The i-th processor of the set, from the first again behind the last. */
+static cpu_set_t one_of(const cpu_set_t *allowed, int i)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    int left = i % CPU_COUNT(allowed);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, allowed) && left-- == 0) {
+            CPU_SET(cpu, &one);
+            break;
+        }
+    }
+    return one;
+}
+
+void threads_pin(struct threads *pool, bool on)
+{
+    if (on) {
+        CPU_ZERO(&pool->allowed);
+        (void)pthread_getaffinity_np(pthread_self(), sizeof pool->allowed, &pool->allowed);
+    }
+    if (CPU_COUNT(&pool->allowed) == 0) {
+        return; /* unknown: they run where they like */
+    }
+    for (int i = 0; i <= pool->started; i++) {
+        cpu_set_t set = on ? one_of(&pool->allowed, i) : pool->allowed;
+        pthread_t thread = i == 0 ? pthread_self() : pool->helpers[i - 1].thread;
+        (void)pthread_setaffinity_np(thread, sizeof set, &set);
+    }
 }
 
 void threads_destroy(struct threads *pool)

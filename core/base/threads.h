@@ -7,6 +7,7 @@
 
 #include "core/base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct threads;
@@ -33,6 +34,11 @@ void threads_release_shared(struct threads *pool);
  * threads_run. */
 void threads_run(struct threads *pool, size_t parts,
                  void (*part)(void *argument, size_t i, int worker), void *argument);
+
+/* on: ties worker i to the i-th processor that the calling thread may use, this thread (worker 0)
+ * too, until it is called with false by the same thread. For measuring alone: two threads that the
+ * system puts on one processor for a moment would make a short loop look half as fast. */
+void threads_pin(struct threads *pool, bool on);
 
 void threads_destroy(struct threads *pool);
 

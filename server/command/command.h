@@ -18,6 +18,7 @@ int command_tokenize(const struct options *options);
 int command_import(const struct options *options);
 int command_export(const struct options *options);
 int command_pack(const struct options *options);
+int command_bench(const struct options *options);
 int command_verify(const struct options *options);
 int command_doctor(const struct options *options);
 int command_health(const struct options *options);

@@ -24,7 +24,8 @@ enum command {
     PACK = 128,
     EVALUATE = 256,
     COLLECT = 512,
-    DOCTOR = 1024
+    DOCTOR = 1024,
+    BENCH = 2048
 };
 
 static const struct {
@@ -43,6 +44,7 @@ static const struct {
     {"verify", VERIFY, "hold the model and its SAEs against published numbers"},
     {"doctor", DOCTOR, "say what is wrong with model, SAEs, database or machine; serve's flags"},
     {"pack", PACK, "write a BF16 copy of a model, half the size of F32: FOLDER"},
+    {"bench", BENCH, "measure how fast a model runs here, beside what the machine can do"},
     {"health", HEALTH, "exit 0 if a server answers on --host and --port"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -56,15 +58,15 @@ static const struct flag {
     long long low, high;
 } flags[] = {
     {"--model", "FOLDER", "a Hugging Face model folder or hub cache (the bundled demo)",
-     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | EXPORT | VERIFY | PACK, TEXT,
+     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | EXPORT | VERIFY | PACK | BENCH, TEXT,
      offsetof(struct options, model), 0, 0},
     {"--model-id", "ID", "the model's name in addresses (from the folder)",
-     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | EXPORT | VERIFY, TEXT,
+     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | EXPORT | VERIFY | BENCH, TEXT,
      offsetof(struct options, model_id), 0, 0},
     {"--tuned-lens", "FILE", "a tuned lens for /v1/lens/prompt (safetensors); may be repeated",
      SERVE, LIST, offsetof(struct options, tuned_lenses), 0, 0},
     {"--saes", "FOLDER", "searched for SAEs; may be repeated (the demo's, without --model)",
-     SERVE | INDEX | EVALUATE | VERIFY, LIST, offsetof(struct options, saes), 0, 0},
+     SERVE | INDEX | EVALUATE | VERIFY | BENCH, LIST, offsetof(struct options, saes), 0, 0},
     {"--db", "FILE", "the database (darkmatter.db in the current folder)",
      SERVE | INDEX | EVALUATE | IMPORT | EXPORT, TEXT, offsetof(struct options, db), 0, 0},
     {"--host", "ADDRESS", "where to listen (127.0.0.1)", SERVE | HEALTH, TEXT,
@@ -80,16 +82,21 @@ static const struct flag {
     {"--reply-limit", "BYTES", "largest trace reply (256M)", SERVE, BYTES,
      offsetof(struct options, reply_limit), 1, LLONG_MAX},
     {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)",
-     SERVE | INDEX | EVALUATE | VERIFY, BYTES, offsetof(struct options, sae_memory), 1, LLONG_MAX},
+     SERVE | INDEX | EVALUATE | VERIFY | BENCH, BYTES, offsetof(struct options, sae_memory), 1,
+     LLONG_MAX},
     {"--threads", "N", "compute threads (all processors)",
-     SERVE | INDEX | EVALUATE | COLLECT | VERIFY, NUMBER, offsetof(struct options, threads), 1,
-     256},
+     SERVE | INDEX | EVALUATE | COLLECT | VERIFY | BENCH, NUMBER, offsetof(struct options, threads),
+     1, 256},
     {"--precision", "exact|bf16", "bf16: rows are rounded before products, faster (exact)",
      SERVE | INDEX | EVALUATE | COLLECT | VERIFY, CHOICE, offsetof(struct options, precision), 0,
      0},
     {"--embed-scale", "auto|bf16|f32", "rounding of sqrt(hidden size) (auto)",
-     SERVE | INDEX | EVALUATE | COLLECT | VERIFY, CHOICE, offsetof(struct options, embed_scale), 0,
-     0},
+     SERVE | INDEX | EVALUATE | COLLECT | VERIFY | BENCH, CHOICE,
+     offsetof(struct options, embed_scale), 0, 0},
+    {"--precision", "both|exact|bf16", "which of them is measured (both)", BENCH, CHOICE,
+     offsetof(struct options, bench_precision), 0, 0},
+    {"--rounds", "N", "each figure is measured so often; its median counts (5)", BENCH, NUMBER,
+     offsetof(struct options, rounds), 1, 99},
     {"--log", "quiet|text|json", "quiet: only failed and slow requests get a line (quiet)", SERVE,
      CHOICE, offsetof(struct options, log), 0, 0},
     {"--slow-ms", "N", "a request that takes as long is slow; 0: none is (10000)", SERVE, NUMBER,
@@ -100,6 +107,8 @@ static const struct flag {
      INDEX | EVALUATE | COLLECT, LIST, offsetof(struct options, corpora), 0, 0},
     {"--source", "NAME", "an SAE to run, may be repeated (all); export: the one to write",
      INDEX | EVALUATE | EXPORT, LIST, offsetof(struct options, sources), 0, 0},
+    {"--source", "NAME", "the SAE to measure (the first of a residual stream)", BENCH, LIST,
+     offsetof(struct options, sources), 0, 0},
     {"--name", "NAME", "the corpus's name (the file's)", INDEX | EVALUATE, TEXT,
      offsetof(struct options, name), 0, 0},
     {"--context", "N", "tokens of a context, <bos> among them (128)", INDEX | EVALUATE | COLLECT,
@@ -115,7 +124,7 @@ static const struct flag {
     {"--no-special", NULL, "leave <bos> out", TOKENIZE, FLAG, offsetof(struct options, no_special),
      0, 0},
     {"--share", "FOLDER", "holds static/, migrations/, golden/ and demo/ (found from the program)",
-     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | IMPORT | EXPORT | VERIFY | PACK, TEXT,
+     SERVE | TOKENIZE | INDEX | EVALUATE | COLLECT | IMPORT | EXPORT | VERIFY | PACK | BENCH, TEXT,
      offsetof(struct options, share), 0, 0},
     {"--golden", "FILE",
      "published numbers to hold against; may be repeated (those that come along)", VERIFY, LIST,
@@ -127,7 +136,7 @@ static const struct flag {
     {"--shard-size", "BYTES", "of each file, and of memory for it (256M)", COLLECT, BYTES,
      offsetof(struct options, shard_size), 1, 1LL << 44},
     {"--json", NULL, "the result as JSON: one object; evaluate: a list of reports",
-     VERIFY | DOCTOR | PACK | EVALUATE, FLAG, offsetof(struct options, json), 0, 0},
+     VERIFY | DOCTOR | PACK | EVALUATE | BENCH, FLAG, offsetof(struct options, json), 0, 0},
 };
 #define N_FLAGS (sizeof flags / sizeof flags[0])
 
@@ -161,6 +170,7 @@ void options_usage(const char *command, struct text *out)
     text_printf(out, "usage: darkmatter %s [FLAGS]%s\n\nflags (and what holds without them):\n",
                 command,
                 bit == IMPORT                     ? " FILE|FOLDER|-..."
+                : bit == BENCH                    ? " [FIGURE...]"
                 : bit & (EXPORT | PACK | COLLECT) ? " FOLDER"
                                                   : "");
     for (size_t i = 0; i < N_FLAGS; i++) {
@@ -303,7 +313,7 @@ static const struct flag *find_flag(const char *argument, int bit, const char **
 
 static int parse_flags(struct options *o, int bit, int argc, char **argv, struct status *st)
 {
-    if (bit & (IMPORT | EXPORT | PACK | COLLECT)) {
+    if (bit & (IMPORT | EXPORT | PACK | COLLECT | BENCH)) {
         o->paths = memory_zalloc((size_t)argc, sizeof *o->paths);
         if (!o->paths) {
             return status_no_memory(st, (size_t)argc * sizeof *o->paths);
@@ -353,6 +363,9 @@ static int check_needed(const struct options *o, int bit, struct status *st)
         return status_set(st, STATUS_INVALID, "pack: expected %s",
                           o->model ? "one folder to write" : "--model FOLDER");
     }
+    if (bit == BENCH && o->n_sources > 1) {
+        return status_set(st, STATUS_INVALID, "bench: expected one --source NAME");
+    }
     if (bit == COLLECT && (o->n_paths != 1 || o->n_reads == 0)) {
         return status_set(st, STATUS_INVALID, "collect: expected %s",
                           o->n_reads ? "one folder to write" : "--read POINT, e.g. resid_post.20");
@@ -369,6 +382,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
                           .slow_ms = 10000,
                           .token_limit = 1024,
                           .context = 128,
+                          .rounds = 5,
                           .reply_limit = 256ull * 1024 * 1024};
     int bit = command_bit(o->command);
     if (!bit) {

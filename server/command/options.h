@@ -55,7 +55,10 @@ struct options {
     int dtype; /* 0 f32, 1 bf16, 2 f16 */
     uint64_t shard_size;
     bool json;
-    const char **paths; /* [n_paths] import: what to read; export: the folder to write */
+    int rounds;          /* bench */
+    int bench_precision; /* 0 both, 1 exact, 2 bf16 */
+    const char **paths;  /* [n_paths] import: what to read; export: the folder to write; bench: the
+                            figures */
     size_t n_paths;
 
     char *owned[4]; /* paths that were made here */

@@ -8,8 +8,8 @@
 #include "core/base/clock.h"
 #include "core/base/threads.h"
 #include "core/math/kernels.h"
+#include "core/math/median.h"
 #include "core/math/peaks.h"
-#include "tests/bench/median.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The middle of several measurements. */
-#ifndef DM_TESTS_BENCH_MEDIAN_H
-#define DM_TESTS_BENCH_MEDIAN_H
+#ifndef DM_MATH_MEDIAN_H
+#define DM_MATH_MEDIAN_H
 
 #include <stddef.h>
 #include <stdlib.h>

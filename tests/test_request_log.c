@@ -1,5 +1,6 @@
 #include "server/http/request_log.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "server/http/router.h"
 #include "tests/test.h"
@@ -28,10 +29,29 @@ static enum http_next fail(struct exchange *x)
     return exchange_fail(x, &st);
 }
 
+/* A stream whose first word came after 1.5 s, 0.7 s of them in the queue. */
+static enum http_next stream(struct exchange *x)
+{
+    x->stream = stream_create();
+    x->started_us = (int64_t)(clock_seconds() * 1e6) - 1500000;
+    stream_begin(x->stream, 700000);
+    CHECK(stream_frame(x->stream, "a", 1, true));
+    stream_end(x->stream);
+    return HTTP_STREAM;
+}
+
+static enum http_next wait_for_a_turn(struct exchange *x)
+{
+    x->queued_us = 12300;
+    return HTTP_DONE;
+}
+
 static const struct route routes[] = {{"POST", "/v1/thing", answer, "", NULL},
-                                      {"GET", "/v1/broken", fail, "", NULL}};
+                                      {"GET", "/v1/broken", fail, "", NULL},
+                                      {"GET", "/v1/queued", wait_for_a_turn, "", NULL},
+                                      {"GET", "/v1/stream", stream, "", NULL}};
 static const struct router router = {.routes = routes,
-                                     .n_routes = 2,
+                                     .n_routes = 4,
                                      .guard = {.secret = "s3cret-of-the-lab"},
                                      .body_limit = 1000,
                                      .finished = finished};
@@ -108,6 +128,30 @@ static void a_quiet_log_names_only_what_is_slow_or_failed(void)
     CHECK_CONTAINS(line, "lab.db: the disk is full");
 }
 
+static void the_time_in_the_queue_is_told_from_that_of_the_work(void)
+{
+    char line[2048];
+    line_of(REQUEST_LOG_TEXT, 1000, 14200, "GET", "/v1/queued", "q", line);
+    CHECK_CONTAINS(line, " 200, 0 bytes in 14.2 ms (12.3 ms queued), id q\n");
+    line_of(REQUEST_LOG_JSON, 1000, 14200, "GET", "/v1/queued", "q", line);
+    CHECK_CONTAINS(line, "\"ms\":14.2,\"queued_ms\":12.3,\"slow\":false");
+    line_of(REQUEST_LOG_JSON, 1000, 14200, "POST", "/v1/thing", "q", line);
+    CHECK(!strstr(line, "queued_ms") && !strstr(line, "first_ms"));
+}
+
+static void a_stream_is_slow_by_its_first_word(void)
+{
+    char line[2048];
+    line_of(REQUEST_LOG_QUIET, 1000, 60000000, "GET", "/v1/stream", "s", line);
+    CHECK_CONTAINS(line, "warning slow GET /v1/stream 200");
+    CHECK_CONTAINS(line, "in 60000.0 ms (700.0 ms queued), the first after 15");
+    line_of(REQUEST_LOG_QUIET, 10000, 60000000, "GET", "/v1/stream", "s", line);
+    CHECK_STRING(line, ""); /* as long as what it streams */
+    line_of(REQUEST_LOG_JSON, 10000, 60000000, "GET", "/v1/stream", "s", line);
+    CHECK_CONTAINS(line, "\"queued_ms\":700,\"first_ms\":15");
+    CHECK_CONTAINS(line, "\"slow\":false");
+}
+
 static void secrets_queries_and_bodies_are_never_in_a_line(void)
 {
     static const char *const never[] = {"s3cret", "hidden", "body-of-hers"};
@@ -181,6 +225,8 @@ int main(int argc, char **argv)
         TEST(a_request_is_one_line_of_text),
         TEST(a_request_is_one_json_object),
         TEST(a_quiet_log_names_only_what_is_slow_or_failed),
+        TEST(the_time_in_the_queue_is_told_from_that_of_the_work),
+        TEST(a_stream_is_slow_by_its_first_word),
         TEST(secrets_queries_and_bodies_are_never_in_a_line),
         TEST(what_a_client_writes_cannot_forge_a_line),
         TEST(ids_of_clients_are_taken_if_they_are_plain),

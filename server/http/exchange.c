@@ -1,5 +1,6 @@
 #include "server/http/exchange.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "server/http/emit.h"
 #include "server/http/router.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 /* --- replies -------------------------------------------------------------------------------- */
 
@@ -151,14 +151,28 @@ static const char *find_query(const struct request *request, const char *name)
 
 static int64_t now_us(void)
 {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return (int64_t)(clock_seconds() * 1e6);
 }
 
 int64_t exchange_age_us(const struct exchange *x)
 {
     return now_us() - x->started_us;
+}
+
+int64_t exchange_queued_us(const struct exchange *x)
+{
+    int64_t queued_us = x->queued_us;
+    if (x->stream) {
+        (void)stream_began(x->stream, &queued_us);
+    }
+    return queued_us;
+}
+
+int64_t exchange_first_us(const struct exchange *x)
+{
+    int64_t queued_us = 0;
+    double began = x->stream ? stream_began(x->stream, &queued_us) : 0.0;
+    return began > 0.0 ? (int64_t)(began * 1e6) - x->started_us : -1;
 }
 
 void exchange_open(struct exchange *x, void *app)

@@ -64,6 +64,7 @@ struct exchange {
     char request_id[HTTP_REQUEST_ID + 1]; /* X-Request-Id: the client's, else one of ours */
     uint64_t client;                      /* who asks (client.h); 0 without a connection */
     int64_t started_us;                   /* monotonic */
+    int64_t queued_us;                    /* set by resume, for exchange_queued_us */
     const struct route *route;            /* NULL while unrouted, for metrics and logs */
     void *state;                     /* the handler's own, freed by free_state when all is over */
     void (*free_state)(void *state); /* may be NULL */
@@ -98,6 +99,13 @@ int exchange_http_status(enum status_code code);
 
 /* Microseconds since the exchange began. */
 int64_t exchange_age_us(const struct exchange *x);
+
+/* How many of them it waited for a turn at the model; 0: it asked for none, or has not had it. */
+int64_t exchange_queued_us(const struct exchange *x);
+
+/* Microseconds until what was computed began to come, for a stream; -1: it has not, or is no
+ * stream. */
+int64_t exchange_first_us(const struct exchange *x);
 
 /* Parses the body as one JSON object; on failure the response is filled and NULL returned.
  * The tree is the caller's. */

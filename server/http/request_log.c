@@ -57,7 +57,7 @@ struct entry {
     const char *level, *path, *route, *cache, *reply;
     bool slow;
     size_t bytes;
-    double ms;
+    double ms, queued_ms, first_ms; /* 0 and -1: not known */
 };
 
 static void as_text(const struct exchange *x, const struct entry *e, struct text *line)
@@ -68,6 +68,12 @@ static void as_text(const struct exchange *x, const struct entry *e, struct text
                 x->request.method ? x->request.method : "?");
     append_word(line, e->path);
     text_printf(line, " %d, %zu bytes in %.1f ms", x->response.status, e->bytes, e->ms);
+    if (e->queued_ms > 0.0) {
+        text_printf(line, " (%.1f ms queued)", e->queued_ms);
+    }
+    if (e->first_ms >= 0.0) {
+        text_printf(line, ", the first after %.1f ms", e->first_ms);
+    }
     if (e->cache) {
         text_printf(line, ", cache %s", e->cache);
     }
@@ -109,6 +115,14 @@ static void as_json(const struct exchange *x, const struct entry *e, struct text
     emit_int(&w, (long long)e->bytes);
     emit_key(&w, "ms");
     emit_rounded(&w, e->ms, 3);
+    if (e->queued_ms > 0.0) {
+        emit_key(&w, "queued_ms");
+        emit_rounded(&w, e->queued_ms, 3);
+    }
+    if (e->first_ms >= 0.0) {
+        emit_key(&w, "first_ms");
+        emit_rounded(&w, e->first_ms, 3);
+    }
     emit_key(&w, "slow");
     emit_bool(&w, e->slow);
     emit_pair(&w, "cache", e->cache);
@@ -120,7 +134,9 @@ void request_log_exchange(const struct request_log *log, const struct exchange *
                           int64_t us)
 {
     bool failed = x->response.status >= 500;
-    bool slow = log->slow_ms > 0 && us >= (int64_t)log->slow_ms * 1000 && !x->stream;
+    int64_t first_us = exchange_first_us(x);
+    int64_t until = first_us >= 0 ? first_us : us;
+    bool slow = log->slow_ms > 0 && until >= (int64_t)log->slow_ms * 1000;
     if (!log->to || (log->format == REQUEST_LOG_QUIET && !failed && !slow)) {
         return;
     }
@@ -133,7 +149,9 @@ void request_log_exchange(const struct request_log *log, const struct exchange *
                             .reply = failed ? x->response.body.data : NULL,
                             .slow = slow,
                             .bytes = bytes,
-                            .ms = (double)us / 1000.0};
+                            .ms = (double)us / 1000.0,
+                            .queued_ms = (double)exchange_queued_us(x) / 1000.0,
+                            .first_ms = first_us >= 0 ? (double)first_us / 1000.0 : -1.0};
     struct text line = {0};
     if (log->format == REQUEST_LOG_JSON) {
         as_json(x, &e, &line);

@@ -24,8 +24,9 @@ struct request_log {
     FILE *to;    /* NULL: nothing is written */
 };
 
-/* A finished exchange; bytes are those of its reply, us how long it took. Streamed replies are as
- * long as what they stream and never slow. From any thread. */
+/* A finished exchange; bytes are those of its reply, us how long it took. Of a streamed
+ * reply, which is as long as what it streams, only the time until what was computed began to come
+ * counts as slow. From any thread. */
 void request_log_exchange(const struct request_log *log, const struct exchange *x, size_t bytes,
                           int64_t us);
 

@@ -1,5 +1,6 @@
 #include "server/http/stream.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/base/text.h"
 
@@ -13,6 +14,8 @@ struct stream {
     struct text waiting;
     size_t sent; /* bytes of `waiting` that were read */
     bool ended, gone, asleep;
+    double began;
+    int64_t queued_us;
     int fd;
     void (*sleep)(void *user);
     void (*wake)(void *user);
@@ -65,6 +68,25 @@ static void wake(struct stream *s)
         s->asleep = false;
         s->wake(s->user);
     }
+}
+
+void stream_begin(struct stream *s, int64_t queued_us)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->began <= 0.0) {
+        s->began = clock_seconds();
+        s->queued_us = queued_us;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+double stream_began(struct stream *s, int64_t *queued_us)
+{
+    pthread_mutex_lock(&s->lock);
+    double began = s->began;
+    *queued_us = s->queued_us;
+    pthread_mutex_unlock(&s->lock);
+    return began;
 }
 
 bool stream_frame(struct stream *s, const char *bytes, size_t n, bool needed)

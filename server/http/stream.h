@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct stream;
 
@@ -24,11 +25,18 @@ void stream_release(struct stream *stream); /* NULL is fine */
 #define STREAM_BACKLOG ((size_t)1 << 20)
 bool stream_frame(struct stream *stream, const char *bytes, size_t n, bool needed);
 
+/* Called with the first frame that was computed (others may come before it, so that nobody waits in
+ * silence), with how long it waited for its turn: from then on stream_began has both. */
+void stream_begin(struct stream *stream, int64_t queued_us);
+
 /* No more frames: the reply ends when what waits is sent. */
 void stream_end(struct stream *stream);
 
 /* Whether the client has closed its connection; looks at the socket, sends nothing. */
 bool stream_gone(struct stream *stream);
+
+/* clock_seconds of stream_begin, and what it was given; 0: not yet. From any thread. */
+double stream_began(struct stream *stream, int64_t *queued_us);
 
 /* --- the transport ---------------------------------------------------------------------------- */
 

@@ -4,8 +4,9 @@
 
 static void job_done(struct job *job, void *user)
 {
-    (void)job;
-    exchange_wake(user);
+    struct exchange *x = user;
+    x->queued_us = job_queued_us(job);
+    exchange_wake(x);
 }
 
 static void start(struct exchange *x)

@@ -52,7 +52,6 @@ static bool send(struct stepper *s, bool needed)
 
 static bool advanced(struct job *job, bool more, void *user)
 {
-    (void)job;
     struct stepper *s = user;
     if (!s->woken && exchange_gone(s->x)) {
         return false;
@@ -63,6 +62,7 @@ static bool advanced(struct job *job, bool more, void *user)
     }
     text_clear(&s->text);
     s->step(s, &s->text, !more);
+    stream_begin(s->out, job_queued_us(job));
     bool wanted = send(s, !more || !s->frames_repeat);
     if (!s->woken) {
         s->woken = true;
@@ -84,6 +84,7 @@ static void done(struct job *job, void *user)
         stream_end(s->out);
     } else {
         s->st = job->st;
+        s->x->queued_us = job_queued_us(job);
         exchange_wake(s->x);
     }
     release(s);

@@ -1,5 +1,6 @@
 #include "server/work/queue.h"
 
+#include "core/base/clock.h"
 #include "core/base/memory.h"
 
 #include <pthread.h>
@@ -109,6 +110,7 @@ int queue_push(struct queue *queue, struct job *job, struct status *st)
 {
     size_t tokens = job_tokens(job);
     int code = STATUS_OK;
+    job->pushed = clock_seconds();
     pthread_mutex_lock(&queue->lock);
     if (queue->stopped) {
         code = status_set(st, STATUS_BUSY, "the server is stopping and takes no new work");
@@ -138,6 +140,7 @@ static struct job *take_at(struct line *line, struct job **at, struct job *befor
     }
     line->now = job->turn > line->now ? job->turn : line->now;
     job->next = NULL;
+    job->taken = clock_seconds();
     return job;
 }
 
@@ -260,6 +263,11 @@ size_t job_tokens(const struct job *job)
         tokens += job->prompts[i].n_ids;
     }
     return tokens;
+}
+
+int64_t job_queued_us(const struct job *job)
+{
+    return job->taken > job->pushed ? (int64_t)((job->taken - job->pushed) * 1e6) : 0;
 }
 
 /* The engine's structs borrow ids and positions as const; a job owns them all the same. */

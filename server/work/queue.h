@@ -32,6 +32,7 @@ struct job {
     void *user;
     struct job *next; /* the queue's, like turn */
     uint64_t turn;
+    double pushed, taken; /* likewise: clock_seconds when it was; 0: not yet */
 
     /* What is done in steps, instead of prompts to be read: texts to be continued, or a lens. */
     struct generation *generation; /* owned, or NULL */
@@ -81,6 +82,7 @@ size_t queue_tokens(const struct queue *queue); /* their tokens */
 
 struct job *job_create(size_t n_prompts); /* empty prompts, to be filled; NULL without memory */
 size_t job_tokens(const struct job *job);
-void job_free(struct job *job); /* with ids, reads and their results; NULL is fine */
+int64_t job_queued_us(const struct job *job); /* microseconds that it waited until it was taken */
+void job_free(struct job *job);               /* with ids, reads and their results; NULL is fine */
 
 #endif

@@ -40,6 +40,22 @@ with check("neither the secret nor a query nor a prompt is in the log"):
     for word in (SECRET, "hidden-query", "God created"):
         expect(word in server.stderr(), False, word)
 
+server.post("/v1/trace", {"prompt": "God created", "read": ["logits"], "positions": [-1], "top": 3},
+            {**KEY, "X-Request-Id": "mine-3"})
+server.post("/v1/steer/completion", {"prompt": "God created", "types": ["DEFAULT"], "stream": True,
+                                     "n_completion_tokens": 40, "temperature": 0.5, "freq_penalty": 0,
+                                     "seed": 1, "strength_multiplier": 1},
+            {**KEY, "X-Request-Id": "mine-4"})
+with check("a request's time in the queue is told apart, and a stream's until its first word"):
+    until(lambda: {"mine-3", "mine-4"} <= {line.get("id") for line in lines_of(server)}, "lines")
+    seen = {line["id"]: line for line in lines_of(server) if line["event"] == "request"}
+    for request in ("mine-1", "mine-3", "mine-4"):
+        expect(0 < seen[request]["queued_ms"] < seen[request]["ms"], True, seen[request])
+    expect("queued_ms" in seen["mine-2"], False)
+    expect("first_ms" in seen["mine-3"], False)
+    expect(seen["mine-4"]["queued_ms"] < seen["mine-4"]["first_ms"] < seen["mine-4"]["ms"], True,
+           seen["mine-4"])
+
 with check("/metrics has a histogram of every route that was asked"):
     text = server.get("/metrics", KEY).body.decode()
     name = "darkmatter_http_request_duration_seconds"

@@ -104,7 +104,7 @@ def pretend(**pretended):
     """The environment in which tests/tools/pretend.c changes what a program sees of the machine."""
     library = os.path.join(scratch(), "pretend.so")
     source = os.path.join(ROOT, "tests", "tools", "pretend.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return {"LD_PRELOAD": library, **{f"PRETEND_{name.upper()}": str(value)
                                       for name, value in pretended.items()}}
 

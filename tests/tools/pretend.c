@@ -4,7 +4,6 @@
  *   PRETEND_FS=NUMBER     statfs says that this is the file system's type
  *   PRETEND_CLOCK=FILE    the time of day is as many seconds later as the file says, at each call
  * Built by tests/cli/program.py. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +14,9 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): libc's names are reserved ones
+ */
 
 FILE *fopen(const char *path, const char *mode)
 {
@@ -96,3 +98,5 @@ time_t time(time_t *out)
     }
     return now.tv_sec;
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

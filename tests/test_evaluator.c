@@ -19,6 +19,7 @@ struct bench {
     atomic_bool cancel;
     int64_t stop_at, seen; /* counted tokens; 0: never */
     size_t reports, readings;
+    uint64_t memory; /* 0: as much as usual */
 };
 
 /* The corpus of section i as {"tokens"} lines. */
@@ -72,7 +73,7 @@ static int run(struct bench *b, size_t n, size_t batch, struct status *st)
                                  .names = names,
                                  .n_names = n,
                                  .batch_tokens = batch,
-                                 .memory = b->readings ? 1 : 0,
+                                 .memory = b->memory,
                                  .keep_seconds = 1e-9,
                                  .cancel = &b->cancel,
                                  .progress = look,
@@ -154,14 +155,39 @@ static void sources_join_in_and_take_turns(void)
     turns.stop_at = 200;
     CHECK(run(&turns, 1, 64, &st) == STATUS_CANCELLED);
     turns.stop_at = 0;
-    turns.readings = 0;
     atomic_store(&turns.cancel, false);
     REQUIRE_OK(run(&turns, 2, 64, &st), st);
-    turns.readings = 1; /* memory for one source at a time */
+    CHECK(turns.readings == 1);
+    turns.memory = 1; /* one source at a time, whatever it needs */
     REQUIRE_OK(run(&turns, SOURCES, 64, &st), st);
     CHECK(turns.readings == 3);
     check_same(&whole, &turns);
     close_bench(&turns);
+    close_bench(&whole);
+}
+
+/* Sums of 2 (d_in^2 + d_in (d_out + 1)) doubles a source. */
+static uint64_t sums_of(const struct bench *b, size_t i)
+{
+    const struct sae_source *s = catalogue_find(engine_catalogue(b->v.app.engine), names[i]);
+    return 16 * (uint64_t)s->d_in * (s->d_in + s->d_out + 1);
+}
+
+static void as_many_sources_as_fit_the_memory_go_together(void)
+{
+    struct bench whole, b;
+    struct status st = {0};
+    REQUIRE(open_bench(&whole, 1));
+    REQUIRE_OK(run(&whole, SOURCES, 0, &st), st);
+    for (uint64_t less = 0; less < 2; less++) {
+        REQUIRE(open_bench(&b, 1));
+        b.memory = sums_of(&b, 0) + sums_of(&b, 1) - less;
+        REQUIRE_OK(run(&b, 2, 0, &st), st);
+        CHECK(b.readings == 1 + less);
+        REQUIRE_OK(run(&b, SOURCES, 0, &st), st);
+        check_same(&whole, &b);
+        close_bench(&b);
+    }
     close_bench(&whole);
 }
 
@@ -220,7 +246,7 @@ static void the_standard_input_is_read_once(void)
     struct status st = {0};
     REQUIRE(open_bench(&b, 1));
     b.corpus.path = "-";
-    b.readings = 1;
+    b.memory = 1;
     CHECK(run(&b, 2, 0, &st) == STATUS_INVALID);
     CHECK_CONTAINS(st.message, "standard input");
     close_bench(&b);
@@ -261,6 +287,7 @@ static void the_site_gets_the_reports(void)
 static const struct test tests[] = {
     TEST(runs_that_are_broken_off_come_to_the_same),
     TEST(sources_join_in_and_take_turns),
+    TEST(as_many_sources_as_fit_the_memory_go_together),
     TEST(what_is_finished_is_left_alone),
     TEST(a_state_of_other_bytes_is_no_state),
     TEST(the_standard_input_is_read_once),

@@ -1,5 +1,6 @@
 #include "server/work/indexer.h"
 
+#include "core/dashboard/neurons.h"
 #include "server/store/dashboards.h"
 #include "server/store/documents.h"
 #include "tests/corpus_oracle.h"
@@ -15,7 +16,9 @@ struct bench {
     struct queue *queue;
     struct worker *worker;
     atomic_bool cancel;
-    int64_t stop_at; /* cancel once so many documents are behind; 0: never */
+    int64_t stop_at;      /* cancel once so many documents are behind; 0: never */
+    size_t readings;      /* of the corpus */
+    int64_t documents[8]; /* that each of them read, from 1 */
 };
 
 static void bench_close(struct bench *b)
@@ -472,6 +475,76 @@ static void waits_for_its_turn_and_can_be_stopped_then(void)
     bench_close(&b);
 }
 
+/* --- neurons in turns --------------------------------------------------------------------------
+ */
+
+static const char *const layers[] = {"0-mlp_out", RES, "1-mlp_out", "2-mlp_out"};
+enum { LAYERS = 4, WIDTH = 256, TURN_BATCH = 256 };
+
+static void note_readings(void *user, const struct indexer_progress *p)
+{
+    struct bench *b = user;
+    if (!p->source) { /* no dashboard yet */
+        b->readings = p->readings;
+        b->documents[p->reading] = p->documents;
+    }
+}
+
+/* What they come to with room for so many layers at once. */
+static bool dump_turns(struct bench *b, size_t at_once, struct dump *d)
+{
+    struct status st = {0};
+    uint64_t each = WIDTH * (sizeof(struct neuron) + 2 * TURN_BATCH * sizeof(float));
+    struct indexer ix = indexer_of(b, layers, LAYERS);
+    ix.batch_tokens = TURN_BATCH;
+    ix.neuron_memory = at_once * each;
+    ix.progress = note_readings;
+    bool ok = !read_demo(&ix, 2000, &st) && !indexer_dashboards(&ix, &st);
+    CHECK_STRING(st.message, "");
+    for (size_t i = 0; i < LAYERS; i++) {
+        ok = ok && dump_source(b, layers[i], d);
+    }
+    return ok;
+}
+
+static void layers_of_neurons_that_do_not_fit_take_turns_and_come_to_the_same(void)
+{
+    static const size_t readings[] = {0, 3, 2, 1};
+    struct dump together = {0};
+    for (size_t at_once = 3; at_once > 0; at_once--) {
+        struct bench b;
+        struct dump d = {0};
+        REQUIRE(bench_open(&b, "demo", 1));
+        REQUIRE(dump_turns(&b, at_once, &d));
+        CHECK(b.readings == readings[at_once]);
+        for (size_t i = 1; i <= b.readings; i++) {
+            CHECK(b.documents[i] == 31);
+        }
+        bench_close(&b);
+        if (at_once == 3) {
+            together = d;
+        } else {
+            CHECK(is_same(&together, &d));
+            dump_free(&d);
+        }
+    }
+    dump_free(&together);
+}
+
+static void the_standard_input_has_no_second_turn(void)
+{
+    struct bench b;
+    struct status st = {0};
+    struct corpus_figures figures;
+    const struct corpus_options options = {.path = "-", .context = 64};
+    REQUIRE(bench_open(&b, "demo", 1));
+    struct indexer ix = indexer_of(&b, layers, LAYERS);
+    ix.neuron_memory = 1; /* less than one needs: then one at a time */
+    CHECK(indexer_read(&ix, &options, "stdin", &figures, &st) == STATUS_INVALID);
+    CHECK_CONTAINS(st.message, "need 3 readings of the corpus");
+    bench_close(&b);
+}
+
 static void says_that_a_corpus_has_changed(void)
 {
     struct bench b;
@@ -534,6 +607,8 @@ static const struct test tests[] = {
     TEST(computes_nothing_that_the_cache_holds_or_that_is_behind_a_mark),
     TEST(a_second_corpus_extends_what_is_there),
     TEST(waits_for_its_turn_and_can_be_stopped_then),
+    TEST(layers_of_neurons_that_do_not_fit_take_turns_and_come_to_the_same),
+    TEST(the_standard_input_has_no_second_turn),
     TEST(says_that_a_corpus_has_changed),
     TEST(stops_when_the_queue_is_stopped_and_names_unknown_sources),
     TEST(small_memory_gives_the_same_dashboards),

@@ -36,11 +36,10 @@ struct evaluating {
 static void show_progress(void *user, const struct evaluator_progress *p)
 {
     struct evaluating *x = user;
-    char line[256], left[32], reading[64] = "";
+    char line[256], left[32], reading[64];
     progress_time(left, p->seconds_left);
-    if (p->readings > 1) {
-        (void)snprintf(reading, sizeof reading, "reading %zu of %zu: ", p->reading, p->readings);
-    }
+    progress_reading(&x->progress, reading, p->reading, p->readings,
+                     "the sums of these sources are over 1 GB together");
     (void)snprintf(line, sizeof line, "%s%lld of about %lld tokens, %.0f tokens/s, %s left",
                    reading, (long long)p->tokens, (long long)p->total_tokens, p->tokens_per_second,
                    left);

@@ -40,7 +40,7 @@ struct indexing {
 
 static void print_progress(struct indexing *x, const struct indexer_progress *p)
 {
-    char line[256], left[32];
+    char line[256], left[32], reading[64];
     double share = 0.0;
     if (strcmp(p->phase, "waiting") == 0) {
         (void)snprintf(line, sizeof line,
@@ -53,9 +53,11 @@ static void print_progress(struct indexing *x, const struct indexer_progress *p)
     } else {
         share = p->total_tokens ? (double)p->tokens / (double)p->total_tokens : 0.0;
         progress_time(left, p->seconds_left);
-        (void)snprintf(line, sizeof line, "%lld of about %lld tokens, %.0f tokens/s, %s left",
-                       (long long)p->tokens, (long long)p->total_tokens, p->tokens_per_second,
-                       left);
+        progress_reading(&x->progress, reading, p->reading, p->readings,
+                         "these layers of neurons need more than a quarter of the memory together");
+        (void)snprintf(line, sizeof line, "%s%lld of about %lld tokens, %.0f tokens/s, %s left",
+                       reading, (long long)p->tokens, (long long)p->total_tokens,
+                       p->tokens_per_second, left);
     }
     progress_show(&x->progress, share, line);
 }

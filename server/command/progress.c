@@ -27,6 +27,20 @@ void progress_time(char out[32], double seconds)
     }
 }
 
+void progress_reading(struct progress *p, char out[64], size_t reading, size_t readings,
+                      const char *why)
+{
+    out[0] = '\0';
+    if (readings > 1) {
+        (void)snprintf(out, 64, "reading %zu of %zu: ", reading, readings);
+        if (!p->told) {
+            (void)fprintf(stderr, "%s, so they take turns: %zu readings of the corpus\n", why,
+                          readings);
+            p->told = true;
+        }
+    }
+}
+
 void progress_show(struct progress *p, double share, const char *line)
 {
     char bar[BAR + 1];

@@ -3,10 +3,12 @@
 #define DM_COMMAND_PROGRESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct progress {
     bool bar;     /* stderr is a terminal */
     double shown; /* when something was last shown */
+    bool told;    /* why there are several readings */
 };
 
 struct progress progress_start(void);
@@ -16,6 +18,10 @@ struct progress progress_start(void);
 void progress_show(struct progress *progress, double share, const char *line);
 
 void progress_end(const struct progress *progress); /* the bar goes away */
+
+/* "reading 2 of 3: ", or "" for one reading; says once why there are several. */
+void progress_reading(struct progress *progress, char out[64], size_t reading, size_t readings,
+                      const char *why);
 
 /* "1:05", "2:00:00", "?" for less than 0 */
 void progress_time(char out[32], double seconds);

@@ -25,6 +25,12 @@ void index_progress_json(const struct indexer_progress *p, struct text *out)
     write_known(&w, "totalTokens", (double)p->total_tokens, p->total_tokens > 0);
     write_known(&w, "tokensPerSecond", p->tokens_per_second, p->tokens_per_second > 0.0);
     write_known(&w, "secondsLeft", p->seconds_left, p->seconds_left >= 0.0);
+    if (p->readings > 1) {
+        emit_key(&w, "reading");
+        emit_int(&w, (long long)p->reading);
+        emit_key(&w, "readings");
+        emit_int(&w, (long long)p->readings);
+    }
     if (p->source) {
         emit_key(&w, "source");
         emit_string(&w, p->source);

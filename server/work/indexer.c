@@ -1,16 +1,13 @@
-#include "server/work/indexer.h"
-
 #include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "server/store/documents.h"
 #include "server/work/index_turn.h"
+#include "server/work/indexer_private.h"
 #include "server/work/neuron_index.h"
 #include "server/work/pace.h"
 
 #include <pthread.h>
 #include <string.h>
-
-enum { IN_FLIGHT = 2 };
 
 /* Documents that go through the model together. */
 struct batch {
@@ -30,8 +27,8 @@ struct run {
     int64_t *rows;  /* [n_names] of the sources */
     int64_t *marks; /* [n_names] documents that were behind each source when the run began */
     struct neuron_index **neurons; /* [n_names] NULL: an SAE */
-    struct batch batches[IN_FLIGHT];
-    size_t sent, finished; /* batches so far; batch i is batches[i % IN_FLIGHT] */
+    struct batch batches[INDEXER_IN_FLIGHT];
+    size_t sent, finished; /* batches so far; batch i is batches[i % INDEXER_IN_FLIGHT] */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct indexer_progress progress;
@@ -259,7 +256,7 @@ static int write_batch(struct run *r, const struct batch *b, struct status *st)
 /* Waits for the oldest batch and, if all is well so far (code), moves the marks over it. */
 static int finish_oldest(struct run *r, int code, struct status *st)
 {
-    struct batch *b = &r->batches[r->finished % IN_FLIGHT];
+    struct batch *b = &r->batches[r->finished % INDEXER_IN_FLIGHT];
     pthread_mutex_lock(&r->lock);
     while (!b->done) {
         pthread_cond_wait(&r->changed, &r->lock);
@@ -285,8 +282,8 @@ static int finish_oldest(struct run *r, int code, struct status *st)
 
 static int send_full(struct run *r, const struct corpus *corpus, struct status *st)
 {
-    int code = send_batch(r, &r->batches[r->sent % IN_FLIGHT], st);
-    if (!code && r->sent - r->finished == IN_FLIGHT) {
+    int code = send_batch(r, &r->batches[r->sent % INDEXER_IN_FLIGHT], st);
+    if (!code && r->sent - r->finished == INDEXER_IN_FLIGHT) {
         code = finish_oldest(r, STATUS_OK, st);
         if (!code) {
             report(r, corpus);
@@ -312,10 +309,10 @@ static int read_contexts(struct run *r, struct corpus *corpus, struct status *st
         struct corpus_context context;
         bool found;
         code = corpus_next(corpus, &context, &found, st);
-        struct batch *b = &r->batches[r->sent % IN_FLIGHT];
+        struct batch *b = &r->batches[r->sent % INDEXER_IN_FLIGHT];
         if (!code && b->n && (!found || is_full(r, b, &context))) {
             code = send_full(r, corpus, st);
-            b = &r->batches[r->sent % IN_FLIGHT];
+            b = &r->batches[r->sent % INDEXER_IN_FLIGHT];
         }
         if (code || !found) {
             break;
@@ -332,7 +329,7 @@ static int read_contexts(struct run *r, struct corpus *corpus, struct status *st
         code = add_document(b, &context, st);
     }
     if (code) {
-        clear_batch(&r->batches[r->sent % IN_FLIGHT]); /* it was not sent */
+        clear_batch(&r->batches[r->sent % INDEXER_IN_FLIGHT]); /* it was not sent */
     }
     while (r->finished < r->sent) {
         /* What was computed before a stop is kept; behind an error nothing may follow. */
@@ -409,10 +406,15 @@ static int run_turn(struct run *r, struct corpus *corpus, const struct corpus_op
     return code;
 }
 
-int indexer_read(const struct indexer *ix, const struct corpus_options *options, const char *name,
-                 struct corpus_figures *figures, struct status *st)
+int indexer_read_once(const struct indexer *ix, const struct corpus_options *options,
+                      const char *name, size_t reading, size_t readings,
+                      struct corpus_figures *figures, struct status *st)
 {
-    struct run r = {.ix = ix, .progress = {.phase = "activations", .seconds_left = -1.0}};
+    struct run r = {.ix = ix,
+                    .progress = {.phase = "activations",
+                                 .seconds_left = -1.0,
+                                 .reading = reading,
+                                 .readings = readings}};
     struct corpus *corpus;
     *figures = (struct corpus_figures){0};
     int code = corpus_open(&corpus, ix->engine, options, st);
@@ -424,7 +426,7 @@ int indexer_read(const struct indexer *ix, const struct corpus_options *options,
     code = run_turn(&r, corpus, options, name, st);
     *figures = corpus_figures(corpus);
     corpus_close(corpus);
-    for (size_t i = 0; i < IN_FLIGHT; i++) {
+    for (size_t i = 0; i < INDEXER_IN_FLIGHT; i++) {
         clear_batch(&r.batches[i]);
         memory_free(r.batches[i].documents);
     }

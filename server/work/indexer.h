@@ -28,6 +28,7 @@ struct indexer_progress {
     int64_t total_tokens;         /* about; 0: unknown */
     double tokens_per_second;     /* of this run; 0: unknown yet */
     double seconds_left;          /* below 0: unknown */
+    size_t reading, readings;     /* of the corpus, from 1; more than one: neurons take turns */
     const char *source;           /* dashboards: the one in work ... */
     size_t features, of_features; /* ... and how far */
 };
@@ -39,8 +40,9 @@ struct indexer {
     struct queue *queue;      /* with a worker behind it */
     const char *const *names; /* [n_names] of the sources, each once */
     size_t n_names;
-    size_t batch_tokens; /* 0: INDEXER_BATCH; a longer context is a batch of its own */
-    uint64_t memory;     /* of dashboards; 0: BUILDER_MEMORY */
+    size_t batch_tokens;    /* 0: INDEXER_BATCH; a longer context is a batch of its own */
+    uint64_t memory;        /* of dashboards; 0: BUILDER_MEMORY */
+    uint64_t neuron_memory; /* of neurons counted together; 0: a quarter of the machine's */
     int64_t seed;
     const atomic_bool *cancel;  /* stop at the next batch; may be NULL */
     const atomic_bool *abandon; /* the same, and leave dashboards; may be NULL */
@@ -48,8 +50,10 @@ struct indexer {
     void *user;
 };
 
-/* Runs the sources over a corpus, from their marks on. name: the corpus's. STATUS_CANCELLED when
- * stopped; everything up to the last batch is kept then. *figures are filled either way. */
+/* Runs the sources over a corpus, from their marks on. name: the corpus's. Layers of neurons that
+ * do not fit neuron_memory together take turns, with a reading of the corpus each; STATUS_INVALID
+ * if that is the standard input. STATUS_CANCELLED when stopped; everything up to the last batch is
+ * kept then. *figures are filled either way. */
 int indexer_read(const struct indexer *ix, const struct corpus_options *options, const char *name,
                  struct corpus_figures *figures, struct status *st);
 

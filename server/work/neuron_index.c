@@ -68,6 +68,11 @@ static void close_index(struct neuron_index *x)
     }
 }
 
+uint64_t neuron_index_bytes(const struct sae_source *source)
+{
+    return (uint64_t)source->d_sae * sizeof(struct neuron);
+}
+
 int neuron_index_open(struct neuron_index **out, const struct engine *engine, struct store *store,
                       const struct sae_source *source, int64_t row, int64_t corpus,
                       struct status *st)

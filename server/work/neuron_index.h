@@ -18,6 +18,9 @@
 
 struct neuron_index;
 
+/* Bytes that one of the source takes until it ends. */
+uint64_t neuron_index_bytes(const struct sae_source *source);
+
 /* Loads what is there. source: neurons; row and corpus: the database's. */
 int neuron_index_open(struct neuron_index **out, const struct engine *engine, struct store *store,
                       const struct sae_source *source, int64_t row, int64_t corpus,

@@ -41,15 +41,17 @@ export function watchIndexing(place) {
   const rest = ({ demo }) => (demo ? [' · the rest: ', h('code', {}, COMMAND)] : []);
 
   function running(job) {
-    const { phase, tokens, total, speed, eta, features, ofFeatures } = job;
+    const { phase, tokens, total, speed, eta, features, ofFeatures, evaluated, ofEvaluated } = job;
     const dashboards = ofFeatures > 0;
-    const words = dashboards ? [`Making dashboards: ${count(features)} of ${count(ofFeatures)} features`]
+    const [done, all] = ofEvaluated > 0 ? [evaluated, ofEvaluated] : dashboards ? [features, ofFeatures] : [tokens, total];
+    const words = ofEvaluated > 0 ? [`Measuring what the SAEs leave unexplained: ${count(evaluated)} of ${count(ofEvaluated)} tokens`, remaining(eta)]
+      : dashboards ? [`Making dashboards: ${count(features)} of ${count(ofFeatures)} features`]
       : [`Indexing: ${count(tokens)}${total ? ` of ${count(total)}` : ''} tokens`,
         speed > 0 ? `${count(Math.round(speed))} tokens/s` : '', remaining(eta)];
     text.replaceChildren(words.filter(Boolean).join(' · '), ...rest(job));
-    meter.max = (dashboards ? ofFeatures : total) || 1;
-    meter.value = dashboards ? features : tokens;
-    meter.hidden = !dashboards && !total;
+    meter.max = all || 1;
+    meter.value = done;
+    meter.hidden = !all;
     line.dataset.phase = phase;
     if (!line.isConnected) place.replaceChildren(line);
   }
@@ -82,7 +84,8 @@ const progress = (job) => {
   return {
     phase: done.phase ?? '', tokens: done.tokens ?? 0, total: done.totalTokens ?? 0,
     speed: done.tokensPerSecond ?? 0, eta: done.secondsLeft ?? 0,
-    features: done.features ?? 0, ofFeatures: done.ofFeatures ?? 0, demo: job.request?.corpus === 'demo',
+    features: done.features ?? 0, ofFeatures: done.ofFeatures ?? 0,
+    evaluated: done.evaluated ?? 0, ofEvaluated: done.ofEvaluated ?? 0, demo: job.request?.corpus === 'demo',
   };
 };
 const lastOf = (jobs) => progress(jobs[0] ?? {});

@@ -56,6 +56,36 @@ static void indexes_texts_and_says_how_it_went(void)
     v1_close(&v);
 }
 
+/* Neurons leave nothing unexplained: a job may have them, and evaluates the SAEs beside them. */
+static void evaluates_its_saes_if_asked_to(void)
+{
+    struct v1 v;
+    if (!v1_open(&v, V1_DEMO)) {
+        return;
+    }
+    struct v1_answer a = v1_post(&v, "/api/index",
+                                 "{\"corpus\":\"demo\",\"limit_tokens\":700,"
+                                 "\"evaluate_tokens\":300,\"context\":64,"
+                                 "\"sources\":[\"1-mlp_out\",\"2-gemmascope-res-2k\"]}");
+    CHECK(a.status == 200);
+    v1_free(&a);
+    wait_for_the_end(&v);
+    a = list(&v);
+    CHECK_STRING(v1_string(a.json, "jobs.0.state"), "done");
+    CHECK_STRING(v1_string(a.json, "jobs.0.progress.phase"), "evaluation");
+    CHECK_NEAR(v1_number(a.json, "jobs.0.progress.tokens"), 11 * 63, 0);
+    CHECK_NEAR(v1_number(a.json, "jobs.0.progress.evaluated"), 4 * 63, 0);
+    CHECK_NEAR(v1_number(a.json, "jobs.0.progress.ofEvaluated"), 300, 0);
+    v1_free(&a);
+    struct exchange *x = exchange_run(
+        &v.router, "GET", "/api/source/gemma-2-demo/2-gemmascope-res-2k/evaluation", NULL, NULL, 0);
+    REQUIRE(x);
+    CHECK_CONTAINS(x->response.body.data, "\"tokens\":252,");
+    CHECK_CONTAINS(x->response.body.data, "\"finished\":true");
+    exchange_close(x);
+    v1_close(&v);
+}
+
 static void refuses_what_it_cannot_index(void)
 {
     static const struct v1_bad bad[] = {
@@ -119,6 +149,7 @@ static void one_runs_at_a_time_and_can_be_cancelled_or_interrupted(void)
 
 static const struct test tests[] = {
     TEST(indexes_texts_and_says_how_it_went),
+    TEST(evaluates_its_saes_if_asked_to),
     TEST(refuses_what_it_cannot_index),
     TEST(one_runs_at_a_time_and_can_be_cancelled_or_interrupted),
 };

@@ -128,6 +128,7 @@ static int read_request(const struct app *app, cJSON *tree, struct index_request
     r->whole_documents = !fields_bool(&f, "pack", true);
     r->keep_duplicates = fields_bool(&f, "keep_duplicates", false);
     r->limit_tokens = fields_integer(&f, "limit_tokens", 1, 1LL << 50, 0);
+    r->evaluate_tokens = fields_integer(&f, "evaluate_tokens", 0, 1LL << 50, 0);
     r->seed = fields_integer(&f, "seed", 0, 1LL << 50, 0);
     *st = f.st;
     return (int)f.st.code;
@@ -318,7 +319,7 @@ static int start_json(struct app *app, const char *json, int64_t row, struct sta
 int index_on_start(struct app *app, bool goes_on, bool first_start, struct status *st)
 {
     struct last_job last = {0};
-    char first[64];
+    char first[96];
     bool any = true;
     int code = store_jobs_recover(app->store, st);
     code = code ? code : store_jobs(app->store, JOBS_SHOWN, take_last, &last, st);
@@ -328,8 +329,9 @@ int index_on_start(struct app *app, bool goes_on, bool first_start, struct statu
         code = start_json(app, last.request.data, last.id, st);
     } else if (!code && goes_on && first_start && !last.id) {
         code = has_dashboard(app, &any, st);
-        (void)snprintf(first, sizeof first, "{\"corpus\":\"demo\",\"limit_tokens\":%d}",
-                       INDEX_FIRST_TOKENS);
+        (void)snprintf(first, sizeof first,
+                       "{\"corpus\":\"demo\",\"limit_tokens\":%d,\"evaluate_tokens\":%d}",
+                       INDEX_FIRST_TOKENS, INDEX_FIRST_EVALUATED);
         code = code || any ? code : start_json(app, first, 0, st);
     }
     text_free(&last.request);

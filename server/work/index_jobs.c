@@ -2,6 +2,7 @@
 
 #include "core/base/memory.h"
 #include "server/store/documents.h"
+#include "server/work/evaluator.h"
 #include "server/work/index_progress.h"
 
 #include <pthread.h>
@@ -81,6 +82,13 @@ static void take_progress(void *user, const struct indexer_progress *p)
         jobs->progress.source = p->source;
         jobs->progress.features = p->features;
         jobs->progress.of_features = p->of_features;
+    } else if (p->of_evaluated) {
+        jobs->progress.phase = p->phase;
+        jobs->progress.source = NULL;
+        jobs->progress.evaluated = p->evaluated;
+        jobs->progress.of_evaluated = p->of_evaluated;
+        jobs->progress.tokens_per_second = p->tokens_per_second;
+        jobs->progress.seconds_left = p->seconds_left;
     } else if (strcmp(p->phase, "waiting") == 0) {
         jobs->progress.phase = p->phase;
     } else {
@@ -96,7 +104,19 @@ static void take_progress(void *user, const struct indexer_progress *p)
     }
 }
 
-static int run_request(struct index_jobs *jobs, struct status *st)
+static struct corpus_options corpus_of(const struct index_jobs *jobs, int64_t limit_tokens)
+{
+    const struct index_request *r = &jobs->request;
+    return (struct corpus_options){.path = r->is_demo ? jobs->demo : NULL,
+                                   .texts = r->texts,
+                                   .n_texts = r->n_texts,
+                                   .context = r->context,
+                                   .whole_documents = r->whole_documents,
+                                   .keep_duplicates = r->keep_duplicates,
+                                   .limit_tokens = limit_tokens};
+}
+
+static int index_all(struct index_jobs *jobs, struct status *st)
 {
     const struct index_request *r = &jobs->request;
     const struct indexer ix = {.engine = jobs->engine,
@@ -110,13 +130,7 @@ static int run_request(struct index_jobs *jobs, struct status *st)
                                .abandon = &jobs->abandon,
                                .progress = take_progress,
                                .user = jobs};
-    const struct corpus_options options = {.path = r->is_demo ? jobs->demo : NULL,
-                                           .texts = r->texts,
-                                           .n_texts = r->n_texts,
-                                           .context = r->context,
-                                           .whole_documents = r->whole_documents,
-                                           .keep_duplicates = r->keep_duplicates,
-                                           .limit_tokens = r->limit_tokens};
+    const struct corpus_options options = corpus_of(jobs, r->limit_tokens);
     struct corpus_figures figures;
     struct status own = {0};
     int code = indexer_read(&ix, &options, r->name, &figures, st);
@@ -127,11 +141,49 @@ static int run_request(struct index_jobs *jobs, struct status *st)
     return code ? code : late;
 }
 
+static void take_evaluation(void *user, const struct evaluator_progress *p)
+{
+    const struct index_jobs *jobs = user;
+    const struct indexer_progress progress = {.phase = "evaluation",
+                                              .evaluated = p->tokens,
+                                              .of_evaluated = jobs->request.evaluate_tokens,
+                                              .tokens_per_second = p->tokens_per_second,
+                                              .seconds_left = p->seconds_left};
+    take_progress(user, &progress);
+}
+
+/* The SAEs among the sources, so that their report pages are there without a command. */
+static int evaluate(struct index_jobs *jobs, struct status *st)
+{
+    const struct index_request *r = &jobs->request;
+    const char **names = memory_alloc(r->n_sources, sizeof *names);
+    struct evaluator ev = {.engine = jobs->engine,
+                           .store = jobs->store,
+                           .sources = jobs->sources,
+                           .queue = jobs->queue,
+                           .names = names,
+                           .cancel = &jobs->cancel,
+                           .progress = take_evaluation,
+                           .user = jobs};
+    const struct corpus_options options = corpus_of(jobs, r->evaluate_tokens);
+    int64_t corpus;
+    for (size_t i = 0; names && i < r->n_sources; i++) {
+        if (sources_keeps(jobs->sources, r->sources[i])) {
+            names[ev.n_names++] = r->sources[i];
+        }
+    }
+    int code = names ? evaluator_run(&ev, &options, r->name, &corpus, st)
+                     : status_no_memory(st, r->n_sources * sizeof *names);
+    memory_free(names);
+    return code;
+}
+
 static void *work(void *argument)
 {
     struct index_jobs *jobs = argument;
     struct status st = {0};
-    int code = run_request(jobs, &st);
+    int code = index_all(jobs, &st);
+    code = code || !jobs->request.evaluate_tokens ? code : evaluate(jobs, &st);
     const char *state = !code                         ? "done"
                         : code != STATUS_CANCELLED    ? "failed"
                         : atomic_load(&jobs->abandon) ? "interrupted"
@@ -251,6 +303,7 @@ void index_jobs_stop(struct index_jobs *jobs)
     jobs->started = false;
     pthread_mutex_unlock(&jobs->lock);
     atomic_store(&jobs->abandon, true);
+    atomic_store(&jobs->cancel, true); /* an evaluation knows no other flag */
     if (join) {
         (void)pthread_join(jobs->thread, NULL);
     }

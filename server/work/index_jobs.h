@@ -21,6 +21,8 @@ struct index_request {
     size_t context;
     bool whole_documents, keep_duplicates;
     int64_t limit_tokens; /* 0: none */
+    int64_t
+        evaluate_tokens; /* of the corpus, over which its SAEs are evaluated at the end; 0: none */
     int64_t seed;
 };
 void index_request_free(struct index_request *request); /* safe on a zeroed struct */

@@ -39,5 +39,11 @@ void index_progress_json(const struct indexer_progress *p, struct text *out)
         emit_key(&w, "ofFeatures");
         emit_int(&w, (long long)p->of_features);
     }
+    if (p->of_evaluated) {
+        emit_key(&w, "evaluated");
+        emit_int(&w, p->evaluated);
+        emit_key(&w, "ofEvaluated");
+        emit_int(&w, p->of_evaluated);
+    }
     emit_end_object(&w);
 }

@@ -22,15 +22,17 @@
 #define INDEXER_BATCH 512
 
 struct indexer_progress {
-    const char *phase;            /* "activations", then "dashboards"; before either "waiting" */
-    int64_t waiting_for;          /* the process that indexes into the database; 0: unknown */
-    int64_t documents, tokens;    /* of the corpus, behind the marks of all sources */
-    int64_t total_tokens;         /* about; 0: unknown */
-    double tokens_per_second;     /* of this run; 0: unknown yet */
-    double seconds_left;          /* below 0: unknown */
-    size_t reading, readings;     /* of the corpus, from 1; more than one: neurons take turns */
-    const char *source;           /* dashboards: the one in work ... */
-    size_t features, of_features; /* ... and how far */
+    const char *phase;               /* "activations", then "dashboards", then (of a server's job)
+                                        "evaluation"; before any "waiting" */
+    int64_t waiting_for;             /* the process that indexes into the database; 0: unknown */
+    int64_t documents, tokens;       /* of the corpus, behind the marks of all sources */
+    int64_t total_tokens;            /* about; 0: unknown */
+    double tokens_per_second;        /* of this run; 0: unknown yet */
+    double seconds_left;             /* below 0: unknown */
+    size_t reading, readings;        /* of the corpus, from 1; more than one: neurons take turns */
+    const char *source;              /* dashboards: the one in work ... */
+    size_t features, of_features;    /* ... and how far */
+    int64_t evaluated, of_evaluated; /* evaluation: tokens */
 };
 
 struct indexer {

@@ -214,6 +214,7 @@ def by_itself():
         told = server.get("/v1/capabilities").json()["index"]
         expect((told["state"], told["total"]), ("running", 50000))
         expect(job()["request"]["corpus"], "demo")
+        expect(job()["request"]["evaluate_tokens"], 10000)
     with check("the site answers meanwhile"):
         begun = time.monotonic()
         reply = server.post("/v1/activation/single", {"prompt": "In the beginning", "index": "140",
@@ -241,6 +242,21 @@ def by_itself():
             expect(db.execute("SELECT count(*) FROM dashboard").fetchone()[0], 4)
         server = Server(db=server.db, auto_index=True)
         expect(server.get("/v1/capabilities").json()["index"]["state"], "none")
+    with check("a job that was asked to evaluates its SAEs, goes on with that after SIGTERM, and their "
+               "reports are there"):
+        report = "/api/source/gemma-2-demo/2-gemmascope-res-2k/evaluation"
+        expect(server.get(report).json()["evaluations"], [])
+        expect(server.post("/api/index", {"corpus": "demo", "limit_tokens": 3000,
+                                          "evaluate_tokens": 3000}).status, 200)
+        until(lambda: job()["progress"]["phase"] == "evaluation", "the evaluation")
+        expect(server.stop(), 0, "exit code")
+        server = Server(db=server.db, auto_index=True)
+        until(lambda: job()["state"] == "done", "the end of the job")
+        expect(job()["progress"]["tokens"] >= job()["progress"]["evaluated"] > 2700, True, "tokens")
+        reports = server.get(report).json()["evaluations"]
+        expect([(one["report"]["finished"], one["report"]["tokenLimit"]) for one in reports],
+               [(True, 3000)])
+        expect(reports[0]["report"]["linear"]["r2"] is not None, True, "the linear part")
     with check("texts in a request are indexed"):
         reply = server.post("/api/index", {"texts": ["And the earth was without form", "void"],
                                            "sources": ["2-gemmascope-res-2k"]})

@@ -69,8 +69,8 @@ $(O)/%.o: %.c Makefile
 $(O)/tests/test_%: $(O)/tests/test_%.o $(LIBRARY)
 	$(CC) $(CFLAGS) -pthread $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ $(LDLIBS)
 
-$(O)/tests/tools/%: $(O)/tests/tools/%.o
-	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ -lz -lm
+$(O)/tests/tools/%: $(O)/tests/tools/%.o $(LIBRARY)
+	$(CC) $(CFLAGS) -pthread $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ $(LDLIBS)
 
 $(O)/tests/bench/%: $(O)/tests/bench/%.o $(LIBRARY)
 	$(CC) $(CFLAGS) -pthread $(LDFLAGS) $(LINK_$(BUILD)) -o $@ $^ $(LDLIBS)

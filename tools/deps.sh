@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # tools/deps.sh WHAT...: installs the Debian packages that WHAT (run, test, lint, container) need and
 # that are missing. Prints the apt line first; silent and quick when nothing is missing. Packages that
-# only some tests need (node, npm, chromium) may stay missing: those tests are then skipped by name.
+# only some tests need (node, npm, chromium, numpy) may stay missing: those are then skipped by name.
 set -euo pipefail
 
 packages=() # found by dpkg-query
 commands=() # command=package, found by the command, wherever it was installed from
 optional=() # the same, and not worth failing for
+welcome=()  # packages that are not worth failing for
 for what in "$@"; do
     case $what in
     run)
@@ -16,6 +17,7 @@ for what in "$@"; do
     test)
         commands+=(curl=curl python3=python3 sqlite3=sqlite3)
         optional+=(node=nodejs npm=npm chromium=chromium)
+        welcome+=(python3-numpy)
         ;;
     lint)
         packages+=(libclang-rt-14-dev)
@@ -49,6 +51,9 @@ for entry in "${commands[@]}"; do
     command -v "${entry%%=*}" >/dev/null || missing+=("${entry#*=}")
 done
 wished=()
+for package in "${welcome[@]}"; do
+    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || wished+=("$package")
+done
 for entry in "${optional[@]}"; do
     command -v "${entry%%=*}" >/dev/null || wished+=("${entry#*=}")
 done

@@ -16,6 +16,7 @@
 
 struct metrics;
 struct index_jobs;
+struct replies;
 
 struct app {
     struct engine *engine;
@@ -25,6 +26,7 @@ struct app {
     struct metrics *metrics;
     struct request_log log;
     struct index_jobs *index_jobs;
+    struct replies *replies;    /* kept whole; NULL: none are */
     size_t token_limit;         /* --token-limit, never over max_position_embeddings */
     uint64_t reply_limit;       /* --reply-limit: bytes of a trace reply */
     const struct route *routes; /* the table, for /openapi.json */

@@ -211,7 +211,7 @@ static void makes_strict_tables_in_a_wal_file_of_its_own_kind(void)
     fixture_ask(&f, "PRAGMA application_id", answer);
     CHECK_STRING(answer, "1684761970");
     fixture_ask(&f, "PRAGMA user_version", answer);
-    CHECK_STRING(answer, "5");
+    CHECK_STRING(answer, "6");
     fixture_close(&f);
 }
 

@@ -9,6 +9,7 @@
 #include "core/formats/safetensors.h"
 #include "server/app.h"
 #include "server/http/exchange.h"
+#include "server/http/replies.h"
 #include "server/http/router.h"
 #include "server/metrics.h"
 #include "server/routes.h"
@@ -46,6 +47,7 @@ static inline void v1_close(struct v1 *v)
     worker_join(v->worker);
     queue_destroy(v->app.queue);
     sources_destroy(v->app.sources);
+    replies_destroy(v->app.replies);
     store_close(v->app.store);
     engine_close(v->app.engine);
     metrics_destroy(&v->metrics);
@@ -77,6 +79,7 @@ static inline bool v1_open_threads(struct v1 *v, const char *folder, int threads
     ok = ok && !engine_open(&app->engine, &options, &st) &&
          !store_open(&app->store, path, "migrations", &st) &&
          !sources_create(&app->sources, app->engine, app->store, &st) &&
+         !replies_create(&app->replies, 16u << 20, &st) &&
          !queue_create(&app->queue, 1 << 14, &st) &&
          !worker_start(&v->worker, app->engine, app->store, app->sources, app->queue, 256, &st) &&
          !index_jobs_create(&app->index_jobs, app->engine, app->store, app->sources, app->queue,

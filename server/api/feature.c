@@ -4,6 +4,7 @@
 #include "server/api/neuron.h"
 #include "server/api/record.h"
 #include "server/api/routes.h"
+#include "server/http/replies.h"
 #include "server/v1/reply.h"
 
 #include <stdio.h>
@@ -44,23 +45,43 @@ static int not_there(const struct neuron *neuron, struct status *st)
                       neuron->subject->name, (long long)neuron->index);
 }
 
-enum http_next api_feature(struct exchange *x)
+static int answer(struct exchange *x, struct status *st)
 {
     const struct app *app = x->app;
     char **names = x->request.parameters;
     struct subject subject = {0};
     struct neuron neuron = {0};
-    struct status st = {0};
     struct emitter w = {.out = &x->response.body};
     int64_t index;
-    if (subject_open(&subject, app, names[0], names[1], &st) == STATUS_OK &&
-        subject_index(&subject, names[2], &index, &st) == STATUS_OK &&
-        neuron_read(&neuron, app, &subject, index, true, &st) == STATUS_OK) {
-        (void)(neuron_exists(&neuron) ? write_feature(&w, &neuron, &st) : not_there(&neuron, &st));
+    if (subject_open(&subject, app, names[0], names[1], st) == STATUS_OK &&
+        subject_index(&subject, names[2], &index, st) == STATUS_OK &&
+        neuron_read(&neuron, app, &subject, index, true, st) == STATUS_OK) {
+        (void)(neuron_exists(&neuron) ? write_feature(&w, &neuron, st) : not_there(&neuron, st));
     }
     neuron_free(&neuron);
     subject_close(&subject);
-    return st.code ? exchange_fail(x, &st) : HTTP_DONE;
+    return (int)st->code;
+}
+
+/* The state is read before the page, so that one written meanwhile is not taken for a new one. */
+enum http_next api_feature(struct exchange *x)
+{
+    const struct app *app = x->app;
+    struct status st = {0};
+    int64_t state, note;
+    if (store_pages_state(app->store, &state, &st)) {
+        return exchange_fail(x, &st);
+    }
+    if (state && replies_take(app->replies, x, state, &note)) {
+        return HTTP_DONE;
+    }
+    if (answer(x, &st)) {
+        return exchange_fail(x, &st);
+    }
+    if (state) {
+        replies_keep(app->replies, x, state, 0);
+    }
+    return HTTP_DONE;
 }
 
 /* --- several --------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "server/api/index.h"
 #include "server/app.h"
 #include "server/command/command.h"
+#include "server/http/replies.h"
 #include "server/http/server.h"
 #include "server/http/static_files.h"
 #include "server/metrics.h"
@@ -25,6 +26,8 @@
 #define QUEUE_TOKENS 65536
 #define BATCH_TOKENS 2048
 #define DRAIN_SECONDS 30
+/* Replies that are sent again as they are: some hundred pages or texts. */
+#define REPLIES_BYTES ((size_t)64 << 20)
 
 struct serving {
     struct app app;
@@ -193,6 +196,7 @@ static void close_all(struct serving *s)
         http_server_stop(s->http);
     }
     static_files_free(s->files);
+    replies_destroy(s->app.replies);
     if (s->app.queue) {
         queue_destroy(s->app.queue);
     }
@@ -233,6 +237,7 @@ int command_serve(const struct options *o)
         (void)((code = open_store(s, o, &st)) ||
                (code = o->is_demo ? import_demo(s, o, &st) : STATUS_OK) ||
                (code = open_site(s, o, &st)) ||
+               (code = replies_create(&s->app.replies, REPLIES_BYTES, &st)) ||
                (code = queue_create(&s->app.queue, QUEUE_TOKENS, &st)) ||
                (code = worker_start(&s->worker, s->app.engine, s->app.store, s->app.sources,
                                     s->app.queue, BATCH_TOKENS, &st)) ||

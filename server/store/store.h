@@ -58,6 +58,10 @@ int store_write_activations(struct store *store, int64_t model,
                             const struct store_activations *entries, size_t n_entries,
                             struct status *st);
 
+/* A number that changes whenever something is written that the page of a feature shows: dashboards,
+ * neighbours, explanations, imported files; by whichever process. 0: unknown. */
+int store_pages_state(struct store *store, int64_t *state, struct status *st);
+
 /* For /metrics and doctor: numbers of texts and activation rows, bytes of the file. */
 struct store_figures {
     int64_t texts, activations, bytes;

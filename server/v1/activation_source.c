@@ -1,5 +1,7 @@
 /* POST /v1/activation/source (neuronpedia.md 3.6): every active feature of a source on prompts, as
  * {"feature": [[position, value], ...]}, values rounded to 3 decimals, <bos> at 0 left out. */
+#include "server/http/replies.h"
+#include "server/metrics.h"
 #include "server/v1/active.h"
 #include "server/v1/features.h"
 #include "server/v1/reply.h"
@@ -24,11 +26,21 @@ static enum http_next reply_source(struct exchange *x, struct features *f)
     }
     emit_end_array(&w);
     emit_end_object(&w);
+    if (!f->await.job) { /* all of it came from the database, where it stays as it is */
+        replies_keep(app->replies, x, 0, (int64_t)f->prompts.n);
+    }
     return HTTP_DONE;
 }
 
 enum http_next activation_source(struct exchange *x)
 {
+    const struct app *app = x->app;
+    int64_t hits;
+    if (replies_take(app->replies, x, 0, &hits)) {
+        metrics_cache(app->metrics, (size_t)hits, 0);
+        exchange_header(x, "X-Darkmatter-Cache", "hit");
+        return HTTP_DONE;
+    }
     struct features *f = features_create(x);
     if (!f) {
         return HTTP_DONE;

@@ -58,6 +58,42 @@ static void keeps_one_of_a_source_and_a_corpus(void)
     fixture_close(&f);
 }
 
+static long long pages(struct fixture *f)
+{
+    sqlite3_stmt *s = NULL;
+    long long n = -1;
+    if (sqlite3_prepare_v2(f->store->writer.db, "PRAGMA page_count", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW) {
+        n = sqlite3_column_int64(s, 0);
+    }
+    (void)sqlite3_finalize(s);
+    return n;
+}
+
+static void a_state_takes_the_room_of_the_one_before(void)
+{
+    struct fixture f;
+    int64_t corpus;
+    char report[3][8] = {"{}", "{ }", "{  }"}; /* no length twice: rows are not written in place */
+    size_t bytes = 4 << 20;
+    char *state = calloc(bytes, 1);
+    long long first = 0;
+    REQUIRE(state && fixture_open(&f));
+    REQUIRE_OK(store_corpus(f.store, f.model, "pile", "{}", &corpus, &f.st), f.st);
+    for (int i = 0; i < 3; i++) {
+        struct store_evaluation e = {.source = f.source,
+                                     .corpus = corpus,
+                                     .report = report[i],
+                                     .state = state,
+                                     .state_bytes = bytes};
+        REQUIRE_OK(store_evaluation_write(f.store, &e, &f.st), f.st);
+        first = i ? first : pages(&f);
+        CHECK(first > 200 && pages(&f) <= first + 5);
+    }
+    free(state);
+    fixture_close(&f);
+}
+
 static void lists_all_of_a_source(void)
 {
     struct fixture f;
@@ -89,6 +125,7 @@ static void lists_all_of_a_source(void)
 
 static const struct test tests[] = {
     TEST(keeps_one_of_a_source_and_a_corpus),
+    TEST(a_state_takes_the_room_of_the_one_before),
     TEST(lists_all_of_a_source),
 };
 

@@ -247,6 +247,13 @@ static void refuses_bytes_that_are_not_a_neuron(void)
         (void)neurons_decode(&back, blob.data, blob.length - 1);
         blob.data[i] = (char)(blob.data[i] ^ 0x7F);
     }
+    /* The first bin's number stands behind 24 bytes: a whole one, and such as a double has exactly.
+     */
+    const double wrong[] = {0.5, NAN, INFINITY, 0x1p58, -0x1p58};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        memcpy(blob.data + 24, &wrong[i], sizeof wrong[i]);
+        CHECK(!neurons_decode(&back, blob.data, blob.length - 1));
+    }
     text_free(&blob);
     free(n);
     free(all);

@@ -304,6 +304,14 @@ static bool get_list(struct bytes *r, struct neuron_example *list, uint32_t *n, 
     return true;
 }
 
+/* Bins are numbered by integers. Values that differ have numbers that differ by a 2^24th of
+ * themselves, so where there are several bins the numbers are below 50 * 2^24 and exact. */
+static bool is_first_bin(const struct neuron *n)
+{
+    return isfinite(n->low) && floor(n->low) == n->low &&
+           (n->n_bins <= 1 || fabs(n->low) <= 0x1p50);
+}
+
 bool neurons_decode(struct neuron *n, const void *bytes, size_t size)
 {
     struct bytes r = {bytes, size};
@@ -314,7 +322,7 @@ bool neurons_decode(struct neuron *n, const void *bytes, size_t size)
         !bytes_get(&r, &n->exponent, sizeof n->exponent) ||
         !bytes_get(&r, &n->n_bins, sizeof n->n_bins) || !bytes_get(&r, &n->low, sizeof n->low) ||
         n->n_bins > NEURONS_BINS || n->exponent < EXPONENT_MIN || n->exponent > 128 ||
-        !isfinite(n->low) || !bytes_get(&r, n->bin, n->n_bins * sizeof n->bin[0]) ||
+        !is_first_bin(n) || !bytes_get(&r, n->bin, n->n_bins * sizeof n->bin[0]) ||
         !get_list(&r, n->top, &n->n_top, DASHBOARD_TOP) ||
         !get_list(&r, n->bottom, &n->n_bottom, DASHBOARD_TOP)) {
         return false;

@@ -11,10 +11,26 @@ static const char sql_write[] =
     " tokens = excluded.tokens, token_limit = excluded.token_limit, finished = excluded.finished,"
     " report = excluded.report, state = excluded.state, made_at = excluded.made_at";
 
+/* The pages of the state before become free first: a state has 170 MB for 2304 numbers, and the
+ * database need not have room for two. */
+static const char sql_clear[] =
+    "UPDATE evaluation SET state = NULL WHERE source = :source AND corpus = :corpus";
+
+static int clear_state(struct connection *c, const struct store_evaluation *e, struct status *st)
+{
+    sqlite3_stmt *s;
+    int code = connection_prepare(c, sql_clear, &s, st);
+    (void)(code || (code = connection_bind_integer(c, s, ":source", e->source, st)) ||
+           (code = connection_bind_integer(c, s, ":corpus", e->corpus, st)) ||
+           (code = connection_step_done(c, s, st)));
+    return code;
+}
+
 static int write_row(struct connection *c, const struct store_evaluation *e, struct status *st)
 {
     sqlite3_stmt *s;
-    int code = connection_prepare(c, sql_write, &s, st);
+    int code = clear_state(c, e, st);
+    code = code ? code : connection_prepare(c, sql_write, &s, st);
     (void)(code || (code = connection_bind_integer(c, s, ":source", e->source, st)) ||
            (code = connection_bind_integer(c, s, ":corpus", e->corpus, st)) ||
            (code = connection_bind_integer(c, s, ":contexts", e->contexts, st)) ||

@@ -1,7 +1,7 @@
 // The texts on which a feature fires: the top ones, then a sample of every interval of its values.
 import { h, roving } from './dom.js';
 import { fold, groups } from './dashboard.js';
-import { percent, short, visible } from './format.js';
+import { brief, percent, short, visible } from './format.js';
 import { passage, REACH, tokenWords } from './passage.js';
 import { setQuery } from './paths.js';
 import { tips } from './tip.js';
@@ -13,7 +13,7 @@ function line(example, { maximum, mode, breaks, onCopy }) {
   let open = false;
   const peak = visible((example.tokens[example.at] ?? '').trim() || (example.tokens[example.at] ?? ''));
   const lead = h('button', { type: 'button', class: 'lead', 'aria-expanded': 'false', tabindex: -1 },
-    h('span', { class: 'peaktoken' }, peak), h('span', { class: 'value' }, short(example.value)));
+    h('span', { class: 'peaktoken' }, peak), h('span', { class: example.value < 0 ? 'value below' : 'value' }, short(example.value)));
   const copy = onCopy ? h('button', {
     type: 'button', class: 'plain copy', tabindex: -1, title: 'Test this text (t)', 'aria-label': 'Copy this text to the test box',
     onclick: (event) => { event.stopPropagation(); onCopy(example); },
@@ -82,6 +82,12 @@ export function bandTitle(group) {
     h('span', { class: 'muted' }, ` contains ${percent(group.share)} of tokens`)];
 }
 
+/** What a group is called where there is little room. */
+function bandName({ top, lowest, low, high }) {
+  if (top) return 'Top';
+  return lowest ? 'Lowest' : `${brief(low)} – ${brief(high)}`;
+}
+
 /** Row by row without controls: for previews. */
 export function examplesList(examples, { maximum, mode = 'snippet', onCopy = null, breaks = false }) {
   const list = h('div', { class: 'rows' }, examples.map((one) => line(one, { maximum, mode, breaks, onCopy })));
@@ -115,15 +121,25 @@ export function activationsPane(examples, { onCopy }) {
   const breakButton = h('button', { type: 'button', class: 'plain', id: 'breaks', onclick: () => change({ breaks: !breaks }) });
   const more = h('button', { type: 'button', class: 'plain', id: 'duplicates', onclick: () => change({ duplicates: !duplicates }) });
 
+  const bands = h('nav', { class: 'bands', 'aria-label': 'Go to an interval' });
+
+  function goTo(row) {
+    row.scrollIntoView({ block: 'start' });
+    row.querySelector('.lead').focus({ preventScroll: true });
+  }
   function draw() {
     let hidden = 0;
-    list.replaceChildren(...groups(live).flatMap((group) => {
+    const all = groups(live);
+    const starts = [];
+    list.replaceChildren(...all.flatMap((group) => {
       const { firsts, others } = fold(group.rows);
       hidden += others.length;
-      const rows = duplicates ? group.rows : firsts;
-      return [h('h3', { class: 'band' }, ...bandTitle(group)),
-        ...rows.map((one) => line(one, { maximum, mode, breaks, onCopy }))];
+      const rows = (duplicates ? group.rows : firsts).map((one) => line(one, { maximum, mode, breaks, onCopy }));
+      starts.push(rows[0]);
+      return [h('h3', { class: 'band' }, ...bandTitle(group)), ...rows];
     }));
+    bands.replaceChildren(...all.map((group, i) => h('button', { type: 'button', class: 'plain', onclick: () => goTo(starts[i]) }, bandName(group))));
+    bands.hidden = all.length < 3;
     const first = list.querySelector('.lead');
     if (first) current(first);
     for (const button of modes) button.setAttribute('aria-pressed', String(button.dataset.mode === mode));
@@ -139,7 +155,7 @@ export function activationsPane(examples, { onCopy }) {
   const element = h('section', { class: 'activations', 'aria-label': 'Activations' },
     h('div', { class: 'head' }, h('h2', {}, 'Activations'), more,
       breakButton, h('div', { class: 'switch', role: 'group', 'aria-label': 'How much of each text' }, modes)),
-    live.length ? list : h('p', { class: 'muted' }, 'No Known Activations'));
+    bands, live.length ? list : h('p', { class: 'muted' }, 'No Known Activations'));
   draw();
   return element;
 }

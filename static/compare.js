@@ -3,8 +3,8 @@ import { examplesList } from './activations.js';
 import { request } from './api.js';
 import * as dashboard from './dashboard.js';
 import { h } from './dom.js';
-import { opacity, percent, short, visible } from './format.js';
-import { histogram } from './histogram.js';
+import { percent, short, visible } from './format.js';
+import { activationHistogram, spread } from './logits.js';
 import { passage, tokenWords } from './passage.js';
 import { comparePath, featurePath, setQuery } from './paths.js';
 import { describe, options } from './sources.js';
@@ -33,16 +33,13 @@ const tokens = (list, sign) => h('ol', { class: 'logits' }, list.slice(0, LOGITS
 function column(feature, { onRemove }) {
   const { text, isLabel } = dashboard.meaning(feature);
   const tested = h('div', { class: 'tested', 'aria-live': 'polite' });
-  const fires = feature.activations && histogram(feature.activations, {
-    label: `Activations of ${feature.index}`, words: ['Activation', 'tokens'],
-    shade: (value) => ({ name: 'fire', alpha: Math.max(0.25, opacity(value, feature.maximum)).toFixed(3) }),
-  });
+  const fires = activationHistogram(feature, `Activations of ${feature.index}`);
   const element = h('section', { class: 'side', 'aria-label': `Feature ${feature.index} of ${feature.source}`, 'data-index': feature.index },
     h('div', { class: 'head' }, h('h2', {}, h('a', { href: featurePath(feature.model, feature.source, feature.index) }, String(feature.index))),
       h('button', { type: 'button', class: 'plain', 'aria-label': `Remove feature ${feature.index}`, onclick: onRemove }, '×')),
     h('p', { class: 'by' }, describe(feature.source).label),
     h('p', { class: isLabel ? 'means label' : 'means', title: text || null }, text || '\u00a0'), tested,
-    h('h3', {}, `Density ${percent(feature.density)} · maximum ${short(feature.maximum)}`),
+    h('h3', {}, feature.minimum < 0 ? spread(feature) : `Density ${percent(feature.density)} · maximum ${short(feature.maximum)}`),
     fires ? fires.element : h('p', { class: 'muted' }, feature.indexed ? 'It has not fired on the indexed text.' : 'Not indexed yet.'),
     h('div', { class: 'pair' },
       h('div', {}, h('h3', {}, 'Negative logits'), tokens(feature.negative, 'against')),
@@ -54,7 +51,7 @@ function column(feature, { onRemove }) {
     const { data } = await request('/api/activation/new', {
       feature: { modelId: feature.model, source: feature.source, index: String(feature.index) }, customText: words, ignoreBos: true,
     });
-    const shown = passage({ tokens: data.tokens, values: data.values, at: data.maxValueTokenIndex }, { maximum: Math.max(feature.maximum, data.maxValue), label: 'Your text' });
+    const shown = passage({ tokens: data.tokens, values: data.values, at: data.maxValueTokenIndex }, { maximum: Math.max(feature.maximum, -feature.minimum, data.maxValue, -data.minValue), label: 'Your text' });
     tips(shown, '.tok', (cell) => tokenWords(cell, data.tokens));
     tested.replaceChildren(h('h3', {}, `Your text · ${short(data.maxValue)}`), shown);
     fires?.mark(data.maxValue > 0 ? data.maxValue : null);

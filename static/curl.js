@@ -13,7 +13,7 @@ export function command(path, body) {
 
 export function curlPanel() {
   const list = h('div');
-  const element = h('details', { class: 'curl' }, h('summary', {}, 'curl'), list);
+  const element = h('details', { class: 'curl' }, h('summary', {}, 'curl: the same from a shell'), list);
 
   /** calls: [{title, path, body}] */
   function show(calls) {

@@ -17,7 +17,7 @@ function votes(list, sign, words) {
 
 /** @param row tokenRow's element; onToggle(whether it is to be shown) */
 export function darkStrip(row, { onToggle }) {
-  const button = h('button', { type: 'button', class: 'plain', id: 'dark', title: 'Under each token: what the SAE leaves unexplained of it', onclick: () => onToggle(button.getAttribute('aria-pressed') !== 'true') }, 'Dark matter');
+  const button = h('button', { type: 'button', class: 'plain', id: 'dark', title: 'The grey bar under each token: how much of it the SAE leaves unexplained', onclick: () => onToggle(button.getAttribute('aria-pressed') !== 'true') }, 'Dark matter');
   const said = h('p', { class: 'darksaid' });
   const voted = h('p', { class: 'darkvotes' });
   const element = h('div', { class: 'dark', id: 'darkmatter', hidden: true }, said, voted);
@@ -39,7 +39,7 @@ export function darkStrip(row, { onToggle }) {
     const both = data.votes?.[at];
     const share = data.err_share?.[at];
     voted.replaceChildren(...(both ? [...votes(both.promoted, 'for', 'The error votes for'), ...votes(both.suppressed, 'against', 'against'),
-      ...(share === null || share === undefined ? [] : [h('span', { class: 'muted' }, `· ${share < 0 ? '−' : ''}${percent(Math.abs(share))} of the logit of ${visible(data.argmax_token[at])}`)])] : []));
+      ...(share === null || share === undefined ? [] : [h('span', { class: 'muted' }, `· ${share < -5e-4 ? '−' : ''}${percent(Math.abs(share))} of the logit of ${visible(data.argmax_token[at])}, the likeliest next`)])] : []));
   }
   return {
     element, button, inspect, clear,

@@ -41,7 +41,7 @@ export function label(text) {
         const token = JSON.parse(one);
         return visible(token.trim() || token);
       } catch {
-        return one;
+        return one.slice(1, -1); // a byte that is no character, as "\x1b"
       }
     });
     return [...new Set(tokens)].join(', ');

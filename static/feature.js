@@ -45,12 +45,13 @@ function headline(names) {
   const crumbs = h('nav', { class: 'crumbs', 'aria-label': 'Where this is' },
     h('a', { href: modelPath(model) }, model), h('span', { 'aria-hidden': 'true' }, '/'),
     h('a', { href: sourcePath(model, source) }, source), h('span', { 'aria-hidden': 'true' }, '/'), h('span', { 'aria-current': 'page' }, String(index)));
-  const title = h('h1', {}, h('span', { class: 'unseen' }, 'Feature '), h('span', { class: 'number' }, String(index)), h('span', { class: 'means' }));
+  const { thing, dense } = describe(source);
+  const title = h('h1', {}, h('span', { class: 'unseen' }, `${thing[0].toUpperCase()}${thing.slice(1)} `), h('span', { class: 'number' }, String(index)), h('span', { class: 'means' }));
   const element = h('div', { class: 'headline' },
     h('div', { class: 'where' }, crumbs,
       h('div', { class: 'steps' }, previous, next, random, jump(names),
         h('a', { class: 'plain', href: comparePath([names]) }, 'Compare'),
-        h('a', { class: 'plain', id: 'steer', href: steerPath([names]) }, 'Steer'))), title);
+        dense ? '' : h('a', { class: 'plain', id: 'steer', href: steerPath([names]) }, 'Steer'))), title);
 
   function means(feature) {
     const { text, isLabel } = dashboard.meaning(feature);
@@ -60,25 +61,37 @@ function headline(names) {
   return { element, means, previous, next, random };
 }
 
+/** What the server says of the source; of the model's own neurons, which are no SAE's, the page's own facts. */
+const detailsOf = (known, { source, facts }) => known?.source_details?.find(({ name }) => name === source) ?? facts.saelensConfig;
+
 function factsTable(feature, details) {
   const { facts } = feature;
+  const { dense, thing } = describe(feature.source);
   const rows = [
-    ['Source', feature.source], ['Hook', details?.hook_name ?? facts.hookName], ['Architecture', details?.architecture],
-    ['Features', details?.d_sae && count(details.d_sae)], ['Width of the model', details?.d_in && count(details.d_in)],
+    ['Source', feature.source], ['Hook', details?.hook_name ?? facts.hookName], ['Architecture', dense ? null : details?.architecture],
+    [dense ? `${thing[0].toUpperCase()}${thing.slice(1)}s` : 'Features', details?.d_sae && count(details.d_sae)], ['Width of the model', !dense && details?.d_in && count(details.d_in)],
     ['L0 as published', details?.l0], ['Contexts', facts.num_prompts && count(facts.num_prompts)],
     ['Tokens a context', facts.num_tokens_in_prompt], ['Corpus', facts.dataset],
-    ['Fires on', feature.count === null ? null : `${count(feature.count)} tokens`], ['Maximum', feature.maximum > 0 ? short(feature.maximum) : null], ['Minimum', feature.minimum < 0 ? short(feature.minimum) : null],
+    ['Fires on', dense || feature.count === null ? null : `${count(feature.count)} tokens`], ['Maximum', feature.maximum > 0 ? short(feature.maximum) : null], ['Minimum', feature.minimum < 0 ? short(feature.minimum) : null],
     ['Statistics', feature.imported ? 'imported file' : feature.other && 'indexed here; an imported file beside them'],
   ].filter(([, value]) => value);
   return h('table', { class: 'facts' }, h('tbody', {}, rows.map(([name, value]) => h('tr', {}, h('th', { scope: 'row' }, name), h('td', {}, String(value))))));
 }
 
+async function download({ model, source, index }) {
+  const { data } = await request('/api/vector/get', { modelId: model, source, index: String(index) });
+  const url = URL.createObjectURL(new Blob([JSON.stringify(data)], { type: 'application/json' }));
+  h('a', { href: url, download: `${model}_${source}_${index}.json` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
 function factsPane(feature) {
-  const place = h('div', {}, factsTable(feature, null));
-  const element = h('section', { 'aria-labelledby': 'facts' }, h('div', { class: 'head' }, h('h2', { id: 'facts' }, 'The SAE')), place);
+  const place = h('div', {}, factsTable(feature, detailsOf(null, feature)));
+  const { dense } = describe(feature.source);
+  const vector = dense ? '' : h('button', { type: 'button', class: 'plain', id: 'vector', title: 'Its column of the encoder, as JSON', onclick: () => download(feature) }, 'Download vector');
+  const element = h('section', { 'aria-labelledby': 'facts' }, h('div', { class: 'head' }, h('h2', { id: 'facts' }, dense ? 'The source' : 'The SAE'), vector), place);
   async function start() {
-    const { source_details: all } = await capabilities();
-    place.replaceChildren(factsTable(feature, all?.find(({ name }) => name === feature.source)));
+    place.replaceChildren(factsTable(feature, detailsOf(await capabilities(), feature)));
   }
   return { element, start: () => start().catch(() => {}) };
 }
@@ -88,7 +101,7 @@ function notIndexed({ source }) {
   const words = h('p', {}, 'This source has not been indexed, so what makes the feature fire is not known. One command reads the corpus:');
   return h('div', { class: 'empty', id: 'notindexed' }, h('h2', {}, 'Not indexed yet'), words,
     h('pre', { tabindex: '0' }, `./darkmatter index --source ${source}`),
-    h('p', { class: 'muted' }, 'Testing a text, its nearest features and the prompt lab work without it.'));
+    h('p', { class: 'muted' }, describe(source).dense ? 'Testing a text works without it.' : 'Testing a text, its nearest features and the prompt lab work without it.'));
 }
 
 function deadCover(reveal) {
@@ -165,8 +178,13 @@ function draw(main, head, row, names) {
   if (!parts.embedded) {
     const near = neighboursPane(feature);
     const facts = factsPane(feature);
-    left.push(near.element, facts.element, embedPane(names));
-    later.push(near.start, facts.start);
+    // The dimensions of a row are at right angles to each other: none is nearer than another.
+    if (describe(feature.source).set !== 'mlp_out') {
+      left.push(near.element);
+      later.push(near.start);
+    }
+    left.push(facts.element, embedPane(names));
+    later.push(facts.start);
   }
   main.replaceChildren(...(parts.embedded ? [] : [head.element]),
     h('div', { class: parts.embedded ? 'dashboard bare' : 'dashboard' },
@@ -188,17 +206,18 @@ export async function openFeature(main, frame, { model, source, index: text }) {
   frame.searchKey();
   frame.title(`${source} · ${names.index}`);
   main.replaceChildren(head.element);
+  let feature = null;
   try {
     const { data } = await asked;
-    const feature = draw(main, head, data, names);
+    feature = draw(main, head, data, names);
     const { text: meaning } = dashboard.meaning(feature);
     if (meaning) frame.title(`${names.index}: ${meaning.slice(0, 60)}`);
   } catch (error) {
     main.replaceChildren(head.element, h('div', { class: 'notice', role: 'alert' }, h('p', {}, error.message)));
   }
   const known = await frame.fill();
-  const details = known.source_details?.find(({ name }) => name === source);
+  const details = detailsOf(known, { source, facts: feature?.facts ?? {} });
   if (details && names.index + 1 >= details.d_sae) head.next.removeAttribute('href');
-  document.querySelector('.crumbs a:nth-of-type(2)')?.setAttribute('title', describe(source, details).label);
+  document.querySelector('.crumbs a:nth-of-type(2)')?.setAttribute('title', describe(source, describe(source).dense ? null : details).label);
   main.dataset.ready = '';
 }

@@ -27,8 +27,9 @@ export function opacity(value, maximum) {
  * dark on bright colours. */
 export function paint(element, value, maximum) {
   const alpha = opacity(value, maximum);
+  const dark = value < 0 ? 0.72 : 0.6; // from here on dark text has the better contrast on a dark page
   element.style.backgroundColor = alpha ? `rgba(${value < 0 ? '251, 113, 133' : '52, 211, 153'}, ${alpha.toFixed(3)})` : '';
-  element.classList.toggle('hot', alpha > 0.6);
+  element.classList.toggle('hot', alpha > dark);
 }
 
 /** A share as Neuronpedia prints densities: "0.238%". */

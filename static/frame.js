@@ -3,7 +3,7 @@ import { request } from './api.js';
 import { h } from './dom.js';
 import { watchIndexing } from './indexing.js';
 import { modelPath, sourcePath } from './paths.js';
-import { catalogue, options } from './sources.js';
+import { catalogue, describe, options } from './sources.js';
 
 const byId = (id) => document.getElementById(id);
 
@@ -35,7 +35,9 @@ function themeToggle(button) {
 /** The way from tool to tool: the text that is looked at comes along. */
 function rooms(nav) {
   const links = [...nav.querySelectorAll('a')].map((link) => ({ link, path: link.getAttribute('href') }));
-  for (const { link, path } of links) if (path === location.pathname) link.setAttribute('aria-current', 'page');
+  const here = links.find(({ path }) => path === location.pathname)?.link;
+  here?.setAttribute('aria-current', 'page');
+  if (here) nav.scrollLeft = here.offsetLeft + here.offsetWidth - nav.offsetLeft - nav.clientWidth;
   function carry() {
     const text = new URLSearchParams(location.search).get('text');
     for (const { link, path } of links) link.href = text === null ? path : `${path}?${new URLSearchParams({ text })}`;
@@ -63,13 +65,17 @@ export function openFrame({ model = '', source = '' }) {
 
   function showModel(id) {
     name.textContent = id;
-    if (id) name.href = modelPath(id);
+    if (!id) return;
+    name.href = modelPath(id);
+    name.title = 'All sources of the model, and what the words mean';
+    byId('glossary').href = `${modelPath(id)}#words`;
+    byId('glossary').hidden = false;
   }
   function showSources(id, sources) {
     showModel(id);
     const known = sources.some((one) => one.name === source);
     browse.replaceChildren(
-      ...(known ? [] : [h('option', { value: '', disabled: true, selected: true }, source || 'Browse a source')]),
+      ...(known ? [] : [h('option', { value: '', disabled: true, selected: true }, source ? describe(source).label : 'Browse a source')]),
       ...options(sources));
     if (known) browse.value = source;
     browse.hidden = sources.length === 0;

@@ -3,8 +3,9 @@ import { valueChart } from './chart.js';
 import { curlPanel } from './curl.js';
 import { darkStrip } from './dark_strip.js';
 import { h } from './dom.js';
+import { toolPath } from './paths.js';
 import { featureList } from './features.js';
-import { milliseconds, visible } from './format.js';
+import { milliseconds, short, visible } from './format.js';
 import { notice, progressLine } from './progress.js';
 import { promptForm } from './prompt.js';
 import { tokenRow } from './tokens.js';
@@ -53,6 +54,8 @@ export function labView(main, on) {
   const curl = curlPanel();
   const meta = h('p', { class: 'meta', id: 'meta' });
   const coloured = h('p', { class: 'muted', id: 'coloured', role: 'status' });
+  const most = h('span', { class: 'most' });
+  const scale = h('span', { class: 'colourscale', 'aria-hidden': 'true', title: 'The colour of an activation, logarithmic' }, '0', h('i'), most);
   const title = h('h2', {});
   const name = h('p', { class: 'muted', id: 'name' });
   const hereTitle = h('h2', {});
@@ -66,12 +69,13 @@ export function labView(main, on) {
     h('section', { class: 'panel', 'aria-label': 'The token’s strongest features' },
       h('div', { class: 'head' }, hereTitle), here.element),
     h('section', { class: 'panel', 'aria-label': 'The text’s strongest features' },
-      h('div', { class: 'head' }, h('h2', {}, 'Strongest in the text'), density, unmark), ranked, all.element));
+      h('div', { class: 'head' }, h('h2', {}, 'Strongest in the text'), density), h('div', { class: 'rankline' }, ranked, unmark), all.element));
   const results = h('div', { class: 'results', hidden: true },
     h('section', { 'aria-label': 'Tokens' },
-      h('div', { class: 'head' }, h('h2', {}, 'Tokens'), coloured, dark.button, meta), row.element, dark.element),
+      h('div', { class: 'head' }, h('h2', {}, 'Tokens'), coloured, scale, dark.button, meta), row.element, dark.element),
     features, curl.element);
-  main.replaceChildren(h('h1', { class: 'unseen' }, 'Prompt lab'),
+  main.replaceChildren(h('div', { class: 'toolhead' }, h('h1', {}, 'Prompt lab'),
+    h('p', { class: 'muted' }, 'Which features of a sparse autoencoder fire on each token of a text. New here? ', h('a', { href: toolPath('tour', {}) }, 'Take the tour'), '.')),
     form.element, progress.element, problem.element, results);
 
   let tokens = [];
@@ -106,6 +110,7 @@ export function labView(main, on) {
     row.show(tokens, hasBos);
     timing(cache, ms);
     coloured.textContent = `${tokens.length} tokens`;
+    scale.hidden = true;
     features.hidden = true;
     results.hidden = false;
   }
@@ -125,6 +130,9 @@ export function labView(main, on) {
 
   function draw(name, values, featureAt, label) {
     row.colour(tokens, values, (position) => `feature ${featureAt(position)}`);
+    const maximum = Math.max(0, ...values.values());
+    scale.hidden = !(maximum > 0);
+    most.textContent = short(maximum);
     title.replaceChildren(name);
     chart.show(tokens, values, {
       label, what: (position) => ` · feature ${featureAt(position)}`,

@@ -12,15 +12,16 @@ const FOLLOWED = 3;
 const SITES = {
   stream: { words: 'Residual stream', sites: ['embed', 'resid_post'] },
   mid: { words: 'Residual stream, after attention too', sites: ['embed', 'resid_mid', 'resid_post'] },
+  before: { words: 'Residual stream before each layer', sites: ['resid_pre'] },
   attention: { words: 'Attention outputs alone', sites: ['attn_out'] },
   mlp: { words: 'MLP outputs alone', sites: ['mlp_out'] },
 };
-const SHORT = { embed: 'embed', resid_mid: 'mid', resid_post: 'L', attn_out: 'A', mlp_out: 'M' };
+const SHORT = { embed: 'embed', resid_pre: 'pre', resid_mid: 'mid', resid_post: 'L', attn_out: 'A', mlp_out: 'M' };
 
 /** Rows of the table in the order of depth: [{site, at (its place in the site's lists), name}]. */
 function depths(bySite) {
   const rows = Object.entries(bySite).flatMap(([site, layers], order) => layers.map((layer, at) => ({
-    site, at, name: site === 'embed' ? 'embed' : `${SHORT[site]}${site === 'resid_mid' ? ' ' : ''}${layer}`, order: site === 'embed' ? -1 : layer + order / 10,
+    site, at, name: site === 'embed' ? 'embed' : `${SHORT[site]}${SHORT[site].length > 1 ? ' ' : ''}${layer}`, order: site === 'embed' ? -1 : layer + order / 10,
   })));
   return rows.sort((a, b) => a.order - b.order);
 }
@@ -150,7 +151,8 @@ export function openLens(main, frame) {
     keys: [['← ↑ ↓ →', 'walk the table']], controls: [site.field, shade.field, tuned.field], compute,
     known(data) {
       const lenses = data.tuned_lenses ?? [];
-      tuned.control.append(...lenses.map((one) => h('option', { value: one.name ?? one }, one.name ?? one)));
+      tuned.control.append(...lenses.map((one) => h('option', { value: one }, `tuned: ${one}`)));
+      if (!lenses.includes(state.tuned)) state.tuned = '';
       tuned.control.value = state.tuned;
       tuned.field.hidden = lenses.length === 0;
       vocabulary = data.vocab_size;
@@ -193,7 +195,9 @@ export function openLens(main, frame) {
   function showDistance() {
     distance.show({ names: rows.map(({ name }) => name), cells: columns[at().column] });
   }
-  const call = (body) => ({ prompt: tool.text(), sites: SITES[state.site].sites, filter_non_word_tokens: false, ...(state.tuned ? { tuned: state.tuned } : {}), ...body });
+  // No tuned lens has a map for the embedding: the one of resid_pre.0 is called by that name.
+  const sitesAsked = () => SITES[state.site].sites.filter((one) => one !== 'embed' || !state.tuned);
+  const call = (body) => ({ prompt: tool.text(), sites: sitesAsked(), filter_non_word_tokens: false, ...(state.tuned ? { tuned: state.tuned } : {}), ...body });
   /** ids, or one-token texts that a person has typed. */
   function follow(list) {
     state.follow = list;

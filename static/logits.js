@@ -1,6 +1,6 @@
 // What a feature does to the output: the tokens it votes for and against, and all its votes.
 import { h } from './dom.js';
-import { opacity, percent, visible } from './format.js';
+import { opacity, percent, short, visible } from './format.js';
 import { histogram } from './histogram.js';
 import { searchPath } from './paths.js';
 
@@ -15,18 +15,25 @@ function rows(list, { sign, strongest, source }) {
   }));
 }
 
+/** The values that a feature takes, or null. */
+export const activationHistogram = (feature, label = 'Activations') => feature.activations && histogram(feature.activations, {
+  label, words: ['Activation', 'tokens'],
+  shade: (value) => ({
+    name: value < 0 ? 'against' : 'fire', alpha: Math.max(0.25, opacity(value, Math.max(feature.maximum, -feature.minimum))).toFixed(3),
+  }),
+});
+
+/** How often a feature fires; of a neuron, which has a value on every token, how far it swings. */
+export const spread = (feature) => (feature.minimum < 0 ? `Values from ${short(feature.minimum)} to ${short(feature.maximum)}`
+  : `Activations Density ${percent(feature.density)}`);
+
 /** @returns {{element: HTMLElement, mark: (value: number|null) => void}} */
 export function statistics(feature, { few = 10 } = {}) {
   const positive = feature.positive.slice(0, few);
   const negative = feature.negative.slice(0, few);
   const strongest = Math.max(0, ...[...feature.positive, ...feature.negative].map(({ value }) => Math.abs(value)).filter((v) => v < 10000));
   const none = (list) => (list.length ? null : h('p', { class: 'muted' }, 'None known.'));
-  const fires = feature.activations && histogram(feature.activations, {
-    label: 'Activations', words: ['Activation', 'tokens'],
-    shade: (value) => ({
-      name: value < 0 ? 'against' : 'fire', alpha: Math.max(0.25, opacity(value, Math.max(feature.maximum, -feature.minimum))).toFixed(3),
-    }),
-  });
+  const fires = activationHistogram(feature);
   const votes = feature.votes && histogram(feature.votes, {
     label: 'Logits', words: ['Logit', 'tokens of the vocabulary'],
     shade: (value) => ({ name: value < 0 ? 'against' : 'for', alpha: 1 }),
@@ -37,8 +44,8 @@ export function statistics(feature, { few = 10 } = {}) {
     h('section', { 'aria-labelledby': 'positive' }, h('h2', { id: 'positive' }, 'Positive logits'),
       none(positive), rows(positive, { sign: 'for', strongest, source: feature.source })),
     h('section', { class: 'plots', 'aria-labelledby': 'density' },
-      h('h2', { id: 'density', title: 'The share of the indexed tokens on which the feature is above 0' },
-        `Activations Density ${percent(feature.density)}`),
+      h('h2', { id: 'density', title: feature.minimum < 0 ? 'The lowest and the highest value on the indexed tokens'
+        : 'The share of the indexed tokens on which the feature is above 0' }, spread(feature)),
       fires ? fires.element : h('p', { class: 'muted' }, 'It has not fired on the indexed text.'),
       votes && h('h2', {}, 'Logits'), votes && votes.element));
   return { element, mark: (value) => fires?.mark(value) };

@@ -4,7 +4,7 @@ import { label } from './dashboard.js';
 import { h } from './dom.js';
 import { capabilities } from './frame.js';
 import { comparePath, featurePath } from './paths.js';
-import { options } from './sources.js';
+import { describe, options } from './sources.js';
 
 const cosines = (data) => {
   const reply = data.data ?? data;
@@ -21,7 +21,7 @@ export function neighboursPane(feature) {
   const picker = h('select', { id: 'nearest-source', 'aria-label': 'Nearest features in', hidden: true, onchange: () => load(picker.value) });
   const compare = h('a', { class: 'quiet', hidden: true }, 'Compare');
   const element = h('section', { 'aria-labelledby': 'nearest' },
-    h('div', { class: 'head' }, h('h2', { id: 'nearest' }, 'Nearest features'), compare), picker, said, list);
+    h('div', { class: 'head' }, h('h2', { id: 'nearest' }, `Nearest ${describe(feature.source).thing}s`), compare), picker, said, list);
   let turn = 0; // a newer question makes an older answer void
 
   function draw(rows) {

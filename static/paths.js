@@ -6,7 +6,7 @@ export const sourcePath = (model, source) => `/${part(model)}/${part(source)}`;
 export const reportPath = (model, source) => `${sourcePath(model, source)}/report`;
 export const featurePath = (model, source, index) => `${sourcePath(model, source)}/${index}`;
 export const labPath = (query) => `/?${new URLSearchParams(query)}`;
-export const toolPath = (tool, query) => `/${tool}?${new URLSearchParams(query)}`;
+export const toolPath = (tool, query) => `/${tool}?${new URLSearchParams(query)}`.replace(/\?$/, '');
 export const searchPath = (query) => `/search?${new URLSearchParams(query)}`;
 
 /** features: [{source, index, strength?}], as "source:index:strength" each. */

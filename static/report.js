@@ -18,24 +18,27 @@ const known = (value) => typeof value === 'number';
 const fixed = (value, digits = 3) => (known(value) ? value.toFixed(digits) : '–');
 const percent = (share, digits = 1) => (known(share) ? `${(100 * share).toFixed(digits)}%` : '–');
 
-/** One number with its name, the exact value beside it, and what it means on hover. */
-function figure(name, value, title, text = fixed(value)) {
-  return h('div', { class: 'figure', title }, h('dt', {}, name),
-    h('dd', { 'data-value': known(value) ? exact(value) : null }, text));
-}
+/** One number with its name, the exact value beside it. */
+const figure = ([name, value, , text = fixed(value)]) => h('div', { class: 'figure' }, h('dt', {}, name),
+  h('dd', { 'data-value': known(value) ? exact(value) : null }, text));
 
 function reconstruction({ figures, linear }) {
+  const list = [
+    ['Unexplained (FVU)', figures.fvu, 'squared error over squared deviation from the mean', percent(figures.fvu)],
+    ['Relative error', figures.relErr, 'mean of |error| / |x|', percent(figures.relErr)],
+    ['Cosine', figures.cosine, 'mean cosine of x and its reconstruction'],
+    ['L0', figures.l0, 'features that fire on a token, on average', fixed(figures.l0, 2)],
+    ['MSE', figures.mse, 'mean squared error of one number of the row', known(figures.mse) ? brief(figures.mse) : '–'],
+    ['L2 ratio', figures.l2Ratio, 'mean of |reconstruction| / |x|'],
+    ['Bias', figures.relativeReconstructionBias, 'below 1: the reconstruction is too short'],
+    ['Linear part', linear.r2, 'R² of a linear map from the input to the error, on held-out contexts', percent(linear.r2)],
+    ['Linear part of |error|²', linear.normR2, 'R² of a linear map to the squared length of the error', percent(linear.normR2)],
+  ];
   return h('section', { 'aria-labelledby': 'reconstruction' }, h('h2', { id: 'reconstruction' }, 'Reconstruction'),
-    h('dl', { class: 'figures' },
-      figure('Unexplained (FVU)', figures.fvu, 'Squared error over squared deviation from the mean', percent(figures.fvu)),
-      figure('Relative error', figures.relErr, 'Mean of |error| / |x|', percent(figures.relErr)),
-      figure('Cosine', figures.cosine, 'Mean cosine of x and its reconstruction'),
-      figure('L0', figures.l0, 'Active features on a token, on average', fixed(figures.l0, 2)),
-      figure('MSE', figures.mse, 'Mean squared error of one number', known(figures.mse) ? brief(figures.mse) : '–'),
-      figure('L2 ratio', figures.l2Ratio, 'Mean of |reconstruction| / |x|'),
-      figure('Bias', figures.relativeReconstructionBias, 'Below 1: the reconstruction is too short'),
-      figure('Linear part', linear.r2, 'R² of a linear map from the input to the error, on held-out contexts', percent(linear.r2)),
-      figure('Linear part of |error|²', linear.normR2, 'R² of a linear map to the squared length of the error', percent(linear.normR2))));
+    h('dl', { class: 'figures' }, list.map(figure)),
+    h('details', { class: 'meanings' }, h('summary', {}, 'What these numbers are'),
+      h('p', { class: 'muted' }, 'x is a token’s row, the error is x less its reconstruction.'),
+      h('ul', {}, list.map(([name, , meaning]) => h('li', {}, h('b', {}, name), `: ${meaning}`)))));
 }
 
 const RUNS = [['Clean', 'ceClean', 'the model as it is'], ['Spliced', 'ceSplice', 'the reconstruction in the place of x'],
@@ -51,7 +54,7 @@ function predictions({ figures, predictions: number }) {
     h('td', { 'data-value': known(figures[key]) ? exact(figures[key]) : null }, fixed(figures[key])),
     h('td', {}, key in KLS ? fixed(figures[KLS[key]]) : '')));
   return h('section', { 'aria-labelledby': 'predictions' }, h('h2', { id: 'predictions' }, 'Predictions'),
-    h('table', { class: 'losses' }, h('thead', {}, h('tr', {}, h('td'), h('td'), h('th', { scope: 'col' }, 'Loss'), h('th', { scope: 'col' }, 'KL'))),
+    h('table', { class: 'losses' }, h('thead', {}, h('tr', {}, h('td'), h('td', { class: 'wide' }), h('th', { scope: 'col' }, 'Loss'), h('th', { scope: 'col' }, 'KL'))),
       h('tbody', {}, rows)),
     h('p', { class: 'muted' }, known(figures.lossRecovered)
       ? `The reconstruction recovers ${percent(figures.lossRecovered)} of what zeros lose${known(figures.lossRecoveredMean) ? `, ${percent(figures.lossRecoveredMean)} of what the mean loses` : ''}.`
@@ -70,8 +73,8 @@ function bars({ width, counts }) {
   return { bars: joined };
 }
 
-function distribution(id, title, data, what) {
-  const drawn = histogram(bars(data), { label: title, words: [what, 'tokens'], shade: () => ({ name: 'fire', alpha: 0.85 }) });
+function distribution(id, title, data, what, hue) {
+  const drawn = histogram(bars(data), { label: title, words: [what, 'tokens'], shade: () => ({ name: hue, alpha: 0.85 }) });
   return h('section', { 'aria-labelledby': id }, h('h2', { id }, title), drawn.element);
 }
 
@@ -142,8 +145,8 @@ function draw(report) {
   return [
     h('div', { class: 'reporting' }, reconstruction(report), predictions(report)),
     h('div', { class: 'reporting' },
-      distribution('errors', 'Relative error of a token', report.errorHistogram, '|error| / |x|'),
-      distribution('l0s', 'Active features of a token', report.l0Histogram, 'L0')),
+      distribution('errors', 'Relative error of a token', report.errorHistogram, '|error| / |x|', 'against'),
+      distribution('l0s', 'Active features of a token', report.l0Histogram, 'L0', 'fire')),
     h('div', { class: 'reporting' },
       tokenTable('worst', 'Tokens it fails on', `The largest mean error, of those seen ${count(least)} times or more (${count(different)} different tokens were seen).`, worst),
       tokenTable('heavy', 'Tokens that weigh most', 'The largest share of all squared error.', heavy)),

@@ -16,6 +16,9 @@ const COLUMNS = [
   { name: 'density', words: 'Density', first: 'desc', number: true },
   { name: 'max', words: 'Maximum', first: 'desc', number: true },
 ];
+/** Neurons have a value on every token: neither a density nor a zero tells them apart. */
+const columnsOf = (dense) => COLUMNS.filter(({ name }) => !dense || name !== 'density');
+const filtersOf = (dense) => FILTERS.filter(({ name }) => !dense || !['alive', 'dead'].includes(name));
 const FILTERS = [
   { name: 'all', words: 'All features', filter: {} },
   { name: 'explained', words: 'Explained', filter: { explained: true } },
@@ -29,18 +32,19 @@ const api = (model, source, rest = '') => `/api/source/${encodeURIComponent(mode
 function headline({ model, source }) {
   const name = h('h1', {}, describe(source).label);
   const totals = h('p', { class: 'totals', id: 'totals' }, '\u00a0');
+  const { dense, thing } = describe(source);
   const random = h('button', {
     type: 'button', class: 'plain', id: 'random',
     onclick: async () => {
       const { data } = await request(`/api/random/${encodeURIComponent(model)}/${encodeURIComponent(source)}`);
       location.href = featurePath(model, source, Number(data.index));
     },
-  }, 'Random feature');
+  }, `Random ${thing}`);
   const element = h('div', { class: 'headline' },
     h('div', { class: 'where' },
       h('nav', { class: 'crumbs', 'aria-label': 'Where this is' },
         h('a', { href: modelPath(model) }, model), h('span', { 'aria-hidden': 'true' }, '/'), h('span', { 'aria-current': 'page' }, source)),
-      h('div', { class: 'steps' }, random, h('a', { class: 'plain', id: 'report', href: reportPath(model, source) }, 'What it leaves unexplained'),
+      h('div', { class: 'steps' }, random, dense ? '' : h('a', { class: 'plain', id: 'report', href: reportPath(model, source) }, 'What it leaves unexplained'),
         h('a', { class: 'plain', href: searchPath({ source, in: 'fires' }) }, 'Search by token'))),
     name, totals);
   return { element, name, totals };
@@ -50,29 +54,32 @@ const wordsOf = (source, active) => [
   source.tokens > 0 && `${count(source.tokens)} tokens`,
   source.documents > 0 && `${count(source.documents)} contexts of ${source.context}`,
   source.corpora?.length > 0 && source.corpora.join(', '),
-  source.alive !== null && source.d_sae && `${count(source.alive)} of ${count(source.d_sae)} features fired`,
+  describe(source.id).dense ? `${count(source.d_sae)} ${describe(source.id).thing}s`
+    : source.alive !== null && source.d_sae && `${count(source.alive)} of ${count(source.d_sae)} features fired`,
   active > 0 && `${active.toFixed(1)} active on a token`,
 ].filter(Boolean).join(' · ');
 
 /** The table, its search, its order and its pages: one state, kept in the address. */
 function table({ model, source }, { onPoint }) {
   const query = new URLSearchParams(location.search);
-  const columnNames = COLUMNS.map(({ name }) => name);
+  const { dense, thing } = describe(source);
+  const columns = columnsOf(dense);
+  const columnNames = columns.map(({ name }) => name);
   const state = {
     sort: columnNames.includes(query.get('sort')) ? query.get('sort') : 'index',
     order: query.get('order') === 'desc' ? 'desc' : 'asc',
-    filter: FILTERS.some(({ name }) => name === query.get('filter')) ? query.get('filter') : 'all',
+    filter: filtersOf(dense).some(({ name }) => name === query.get('filter')) ? query.get('filter') : 'all',
     within: query.get('q') ?? '', offset: Math.max(0, Number(query.get('offset')) || 0),
   };
   let total = 0;
   let asking = null;
   let timer = null;
 
-  const heads = COLUMNS.map((column) => h('th', { scope: 'col', class: column.number ? 'number' : null },
+  const heads = columns.map((column) => h('th', { scope: 'col', class: column.number ? 'number' : null },
     h('button', { type: 'button', 'data-sort': column.name, onclick: () => sortBy(column) }, column.words)));
   const rows = h('tbody');
   const within = h('input', { type: 'search', id: 'within', placeholder: 'Search within this source', 'aria-label': 'Search within this source' });
-  const filter = h('select', { id: 'filter', 'aria-label': 'Which features' }, FILTERS.map(({ name, words }) => h('option', { value: name }, words)));
+  const filter = h('select', { id: 'filter', 'aria-label': `Which ${thing}s` }, filtersOf(dense).map(({ name, words }) => h('option', { value: name }, name === 'all' ? `All ${thing}s` : words)));
   const previous = h('button', { type: 'button', class: 'plain', id: 'earlier', 'aria-label': 'Previous page', onclick: () => turn(-1) }, '‹');
   const next = h('button', { type: 'button', class: 'plain', id: 'later', 'aria-label': 'Next page', onclick: () => turn(1) }, '›');
   const said = h('span', { id: 'range', role: 'status' });
@@ -106,7 +113,7 @@ function table({ model, source }, { onPoint }) {
     return h('tr', { 'data-index': one.index },
       h('td', { class: 'number' }, h('a', { href: path }, String(one.index))),
       h('td', { class: isLabel ? 'label' : null, title: text || null }, text ? h('a', { href: path, tabindex: -1 }, text) : ''),
-      h('td', { class: 'number' }, one.density === null ? '–' : percent(one.density)),
+      dense ? '' : h('td', { class: 'number' }, one.density === null ? '–' : percent(one.density)),
       h('td', { class: 'number' }, svg('svg', { class: 'amount', viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
         svg('rect', { width: largest > 0 ? (100 * one.maximum) / largest : 0, height: 4 })), one.maximum > 0 ? short(one.maximum) : '–'));
   }
@@ -118,7 +125,7 @@ function table({ model, source }, { onPoint }) {
     previous.disabled = state.offset === 0;
     next.disabled = last >= total;
     heads.forEach((head, i) => {
-      if (COLUMNS[i].name === state.sort) head.setAttribute('aria-sort', state.order === 'asc' ? 'ascending' : 'descending');
+      if (columns[i].name === state.sort) head.setAttribute('aria-sort', state.order === 'asc' ? 'ascending' : 'descending');
       else head.removeAttribute('aria-sort');
     });
     element.dataset.shown = JSON.stringify([state.sort, state.order, state.filter, state.within, state.offset]);
@@ -207,15 +214,15 @@ function picture({ model, source }, summary, tokens) {
 
 function notIndexed({ model, source }) {
   return h('div', { class: 'empty', id: 'notindexed' }, h('h2', {}, 'Not indexed yet'),
-    h('p', {}, 'How often its features fire, and on what, is not known before a corpus has been read:'),
+    h('p', {}, `${describe(source).dense ? 'What drives each of them up and down' : 'How often its features fire, and on what,'} is not known before a corpus has been read:`),
     h('pre', { tabindex: '0' }, `./darkmatter index --source ${source}`),
-    h('p', { class: 'muted' }, 'Every feature has its page already: ', h('a', { href: featurePath(model, source, 0) }, 'feature 0'), '.'));
+    h('p', { class: 'muted' }, `Every ${describe(source).thing} has its page already: `, h('a', { href: featurePath(model, source, 0) }, `${describe(source).thing} 0`), '.'));
 }
 
 export async function openSource(main, frame, names) {
   const { model, source } = names;
   const facts = request(api(model, source));
-  const bytes = requestBytes(api(model, source, '/summary'));
+  const bytes = describe(source).dense ? Promise.resolve(null) : requestBytes(api(model, source, '/summary'));
   bytes.catch(() => {}); // a source that is not indexed has none; its facts say so
   const head = headline(names);
   let ring = () => {};
@@ -236,6 +243,10 @@ export async function openSource(main, frame, names) {
       head.totals.textContent = '';
       place.replaceChildren(notIndexed(names));
       list.element.hidden = !data.imported && !data.explanations;
+      return;
+    }
+    if (describe(source).dense) {
+      place.replaceChildren(h('p', { class: 'dense muted' }, 'Neurons have a value on every token, above or below 0, so there is no density to tell them apart. Each one’s page shows both ends.'));
       return;
     }
     const summary = readSummary(await bytes);

@@ -1,4 +1,5 @@
-// Sources in words: "2-gemmascope-res-2k" is "Layer 2 · residual stream · 2k features".
+// Sources in words: "2-gemmascope-res-2k" is "Layer 2 · residual stream · 2k features", "2" the neurons
+// of layer 2 and "2-mlp_out" the dimensions of what its MLP adds.
 import { h } from './dom.js';
 
 const POINTS = {
@@ -16,11 +17,27 @@ function thousands(count) {
   return count >= 1024 ? `${Math.round(count / 1024)}k` : String(count);
 }
 
+/** The model's own neurons: dense and signed, so they have no density and no SAE. */
+function neurons(name) {
+  const [, layer, out] = /^(\d+)(-mlp_out)?$/.exec(name) ?? [];
+  if (layer === undefined) return null;
+  const site = out ? 'MLP output' : 'MLP neurons';
+  return {
+    name, layer: Number(layer), set: out ? 'mlp_out' : 'neurons', site, outputs: null, thing: out ? 'dimension' : 'neuron', dense: true,
+    label: `Layer ${layer} · ${site}${out ? ' · dimension by dimension' : ''}`,
+  };
+}
+
+/** Names of the neurons of every layer, in the order of depth. */
+export const neuronNames = (layers) => Array.from({ length: layers }, (_, layer) => [String(layer), `${layer}-mlp_out`]).flat();
+
 /**
  * Parts of a source's name, in words; `details` (capabilities' source_details) wins where it is.
- * @returns {{name: string, layer: number, set: string, site: string, outputs: number|null, label: string}}
+ * @returns {{name: string, layer: number, set: string, site: string, outputs: number|null, thing: string, dense: boolean, label: string}}
  */
 export function describe(name, details) {
+  const own = details ? null : neurons(name);
+  if (own) return own;
   const [, layer, rest] = /^(\d+)-(.*)$/.exec(name) ?? [null, details?.layer ?? 0, name];
   const [stem, suffix = ''] = rest.split('__');
   const set = details?.source_set ?? stem;
@@ -31,7 +48,7 @@ export function describe(name, details) {
   const parts = [`Layer ${layer}`, site];
   if (width) parts.push(`${width} features`);
   if (suffix) parts.push(suffix.replace(/^(all-)?l0-/, (_, all) => `${all ? 'all ' : ''}L0 `));
-  return { name, layer: Number(layer), set, site, outputs: details?.d_out ?? null, label: parts.join(' · ') };
+  return { name, layer: Number(layer), set, site, outputs: details?.d_out ?? null, thing: 'feature', dense: false, label: parts.join(' · ') };
 }
 
 /** All sources of the server, by layer, the residual stream first. */

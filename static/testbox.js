@@ -2,18 +2,21 @@
 import { request } from './api.js';
 import { h } from './dom.js';
 import { short } from './format.js';
+import { describe } from './sources.js';
 import { passage, tokenWords } from './passage.js';
 import { labPath, setQuery, steerPath } from './paths.js';
 import { tips } from './tip.js';
 
+const face = (token = '') => token.trim() || token;
+
 /**
- * @param feature {model, source, index, maximum}
+ * @param feature {model, source, index, maximum, minimum}
  * @param field false: the text is given, there is nothing to type (an embed)
  * @param onValue called with the maximum on the text, or null
  */
 export function testBox(feature, { field = true, onValue }) {
   const text = h('textarea', {
-    id: 'test', rows: 1, spellcheck: 'false', autocomplete: 'off', placeholder: 'Test activation with custom text.',
+    id: 'test', rows: 1, spellcheck: 'false', autocomplete: 'off', placeholder: 'Test a text of your own',
     'aria-label': 'Text to test',
   });
   const button = h('button', { type: 'submit', class: 'primary' }, 'Test');
@@ -27,6 +30,7 @@ export function testBox(feature, { field = true, onValue }) {
   const result = h('div', { class: 'result', id: 'result', hidden: true });
   const element = h('section', { 'aria-label': 'Test', class: 'tester' }, form, result);
   let current = null;
+  const { dense } = describe(feature.source); // neurons are no SAE's: the lab and the sliders do not know them
 
   function grow() {
     text.style.height = 'auto';
@@ -66,14 +70,16 @@ export function testBox(feature, { field = true, onValue }) {
     result.replaceChildren(
       h('div', { class: 'row' },
         h('div', { class: 'lead' },
-          h('span', { class: 'peaktoken' }, silent ? 'silent' : tokens[at].trim() || tokens[at]),
-          h('span', { class: 'value', id: 'testvalue', 'data-value': String(maxValue) }, short(maxValue))),
+          h('span', { class: 'peaktoken' }, silent ? 'silent' : face(tokens[at])),
+          h('span', { class: maxValue < 0 ? 'value below' : 'value', id: 'testvalue', 'data-value': String(maxValue) }, short(maxValue)),
+          minValue < 0 ? [h('span', { class: 'peaktoken' }, face(tokens[values.indexOf(minValue)])),
+            h('span', { class: 'value below', id: 'testlowest', 'data-value': String(minValue) }, short(minValue))] : []),
         shown),
       h('p', { class: 'actions' },
         silent ? h('span', { class: 'muted' }, 'The feature is 0 on every token of this text.') : '',
         h('button', { type: 'button', class: 'plain', onclick: reset, hidden: !field }, 'Reset'),
-        h('a', { class: 'plain', href: labPath({ source: feature.source, feature: feature.index, text: text.value }) }, 'TopK'),
-        h('a', { class: 'plain', href: steerPath([feature], { text: text.value }) }, 'Steer'),
+        dense ? '' : [h('a', { class: 'plain', href: labPath({ source: feature.source, feature: feature.index, text: text.value }), title: 'All features of this text, in the lab' }, 'TopK'),
+          h('a', { class: 'plain', href: steerPath([feature], { text: text.value }) }, 'Steer')],
         h('button', { type: 'button', class: 'plain', onclick: share }, 'Share')));
     onValue(silent ? null : maxValue);
   }

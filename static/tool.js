@@ -69,6 +69,15 @@ export function textTool(main, frame, { title, lead, working, verb = 'Run', cont
     writeText(true);
     run();
   }
+  /** Something else has changed: what has been typed meanwhile counts too. */
+  function again() {
+    const typed = form.text();
+    if (typed !== '' && typed !== text) {
+      text = typed;
+      writeText(true);
+    }
+    return run();
+  }
   function halt() {
     lane.clear();
     form.busy(false);
@@ -102,5 +111,5 @@ export function textTool(main, frame, { title, lead, working, verb = 'Run', cont
   frame.keys([['Enter', 'runs'], ...keys, ['/', 'to the text']]);
   frame.title(title);
 
-  return { form, progress, problem, results, curl, lane, ask, during, report, run, start, text: () => text };
+  return { form, progress, problem, results, curl, lane, ask, during, report, run: again, start, text: () => text };
 }

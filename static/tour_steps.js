@@ -8,8 +8,7 @@ import { brief, count, exact, percent as density, short, visible } from './forma
 import { heat } from './heat.js';
 import { statistics } from './logits.js';
 import { knownMeaning, learn } from './meanings.js';
-import { featurePath, labPath, steerPath, toolPath } from './paths.js';
-import { tokenRow } from './tokens.js';
+import { featurePath, labPath, reportPath, sourcePath, steerPath, toolPath } from './paths.js';
 import { traceCall, readSafetensors } from './trace.js';
 
 const TOP = 10;
@@ -35,9 +34,10 @@ async function rows(context, read) {
 
 /* --- what several steps show ---------------------------------------------------------------- */
 
-/** Tokens and probabilities as bars, the published ones beside those found. */
-function tokenBars(list, { title, published = null } = {}) {
-  const most = Math.max(...list.map(([, part]) => part));
+const likeliest = (...lists) => Math.max(...lists.flat().map(([, part]) => part));
+
+/** Tokens and probabilities as bars, the published ones beside those found; most: the probability of a whole bar. */
+function tokenBars(list, { title, published = null, most = likeliest(list) } = {}) {
   const theirs = new Map(published ?? []);
   return h('div', { class: 'nextpane' }, title ? h('h3', {}, title) : '',
     published ? h('p', { class: 'compared' }, h('span', {}, 'found'), h('span', {}, 'published')) : '',
@@ -61,7 +61,13 @@ function imagePane(data, { onChoose } = {}) {
   return h('div', { class: 'imagepair' }, h('div', {}, image.element, said), h('div', {}, h('h3', {}, `${count(data.length)} numbers as ${high} × ${columns}; the largest:`), dims.element));
 }
 
+/** The row that a source reads, in words. */
+const ROWS = { 'MLP output': 'what the MLP of layer', 'residual stream': 'the residual stream after layer', 'attention heads': 'what the attention heads of layer', transcoder: 'what the MLP of layer' };
+const rowOf = ({ site, sourceLayer }) => `${ROWS[site] ?? `${site} of layer`} ${sourceLayer}${{ 'MLP output': ' adds', 'attention heads': ' hand on', transcoder: ' is given' }[site] ?? ''}`;
+
 const columns = (...panes) => h('div', { class: 'sidebyside' }, panes);
+/** Predictions side by side, on one scale: [[list, title, published?]]. */
+const predictions = (...panes) => columns(...panes.map(([list, title, published]) => tokenBars(list, { title, published, most: likeliest(...panes.map(([one]) => one)) })));
 const more = (words, href) => h('p', { class: 'onward' }, h('a', { href }, words));
 
 /* --- the steps ------------------------------------------------------------------------------ */
@@ -73,10 +79,9 @@ export const STEPS = [
     calls: ({ text }) => [{ path: '/v1/tokenize', title: 'The tokens and their ids', body: { text, prepend_bos: true } }],
     async show(context, [call]) {
       const { data } = await context.ask(call, context.signal);
-      const row = tokenRow({ onInspect: () => {}, onMark: () => {} });
-      row.show(data.token_strings, false);
-      return [row.element, h('p', { class: 'muted ids' }, data.tokens.join('  ')),
-        h('p', {}, `${data.tokens.length} tokens${context.published ? `; published: ${context.published.tokens.length}` : ''}.`)];
+      return [h('ol', { class: 'pieces' }, data.token_strings.map((token, i) => h('li', {}, h('span', { class: 'chip' }, visible(token)), h('span', { class: 'muted' }, String(data.tokens[i]))))),
+        h('p', {}, `${data.tokens.length} tokens${context.published ? `; published: ${context.published.tokens.length}` : ''}. ␣ is a leading space; the number is the token’s id.`),
+        more(context.source ? 'What each of them makes the SAE see, in the lab' : 'The tokens in the lab', labPath({ text: context.text }))];
     },
   },
   {
@@ -84,7 +89,8 @@ export const STEPS = [
     words: () => 'At the last token the model gives every token of its vocabulary a probability. These are the ten likeliest.',
     calls: (context) => [nextCall(context, 'The likeliest next tokens')],
     async show(context, [call]) {
-      return [tokenBars(nextOf(await context.ask(call, context.signal)), { published: context.published?.next })];
+      return [tokenBars(nextOf(await context.ask(call, context.signal)), { published: context.published?.next }),
+        more('Which parts of the model vote for the first of them', toolPath('attribution', { text: context.text }))];
     },
   },
   {
@@ -99,7 +105,8 @@ export const STEPS = [
     },
     async show(context, calls) {
       const texts = await Promise.all(calls.map((call) => context.ask(call, context.signal)));
-      return [columns(...texts.map(({ data }, i) => h('p', { class: 'writing' }, h('span', { class: 'before' }, context.text), h('strong', {}, context.likely[i][0]), data.outputs[0].output)))];
+      return [columns(...texts.map(({ data }, i) => h('p', { class: 'writing' }, h('span', { class: 'before' }, context.text), h('strong', {}, context.likely[i][0]), data.outputs[0].output))),
+        more('Write on, token by token', steerPath([], { text: context.text, n: 20, freq: 2 }))];
     },
   },
   {
@@ -107,7 +114,8 @@ export const STEPS = [
     words: ({ tokens }) => `The embedding looks ${visible(tokens.at(-1))} up in a table. Here is its row as an image: orange above 0, violet below.`,
     calls: (context) => [rowsCall(context, 'The embedding of the last token', ['embed'])],
     async show(context) {
-      return [imagePane((await rows(context, ['embed'])).get('embed').data)];
+      return [imagePane((await rows(context, ['embed'])).get('embed').data),
+        more('The rows of the other tokens', toolPath('residual', { text: context.text }))];
     },
   },
   {
@@ -125,7 +133,7 @@ export const STEPS = [
         const rms = Math.sqrt(data.reduce((sum, value) => sum + value * value, 0) / data.length);
         return h('li', { 'data-point': name }, image.element, h('span', {}, name === 'embed' ? 'embed' : `L${name.slice(11)}`), h('span', { class: 'muted' }, `rms ${short(rms)}`));
       }));
-      return [film, more('Step through the layers, attention and MLP outputs too', toolPath('residual', { text: context.text }))];
+      return [film, more('Step through the layers, attention and MLP outputs too', toolPath('residual', { text: context.text, token: context.tokens.length - 1, layer: context.layers - 1 }))];
     },
   },
   {
@@ -145,7 +153,7 @@ export const STEPS = [
         h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'After'), ['first', 'second', 'third'].map((name) => h('th', { scope: 'col' }, name)), theirs ? h('th', { scope: 'col' }, 'first, published') : '')),
         h('tbody', {}, results.map(({ name, names, parts }, i) => h('tr', { 'data-row': name }, h('th', { scope: 'row' }, name), names.map((token, k) => cell(token, parts[k])),
           theirs ? h('td', { class: 'theirs' }, theirs[i] ? `${visible(theirs[i][0][0])} ${share(theirs[i][0][1])}` : '–') : ''))))),
-      more('The whole table, all tokens', toolPath('lens', { text: context.text }))];
+      more('The whole table, all tokens', toolPath('lens', { text: context.text, token: context.tokens.length - 1 }))];
     },
   },
   {
@@ -166,30 +174,32 @@ export const STEPS = [
     async show(context, calls) {
       const [clean, below, above] = (await Promise.all(calls.map((call) => context.ask(call, context.signal)))).map(nextOf);
       const { published } = context;
-      return [columns(tokenBars(below, { title: `at −${context.clamped}`, published: published?.clampedBelow }), tokenBars(clean, { title: 'as it is', published: published?.next }),
-        tokenBars(above, { title: `at +${context.clamped}`, published: published?.clampedAbove })),
-      h('p', { class: 'muted' }, 'But one number stands for many things at once. Features are the way out.')];
+      return [predictions([below, `at −${context.clamped}`, published?.clampedBelow], [clean, 'as it is', published?.next], [above, `at +${context.clamped}`, published?.clampedAbove]),
+      h('p', { class: 'muted' }, 'But one number stands for many things at once. Features are the way out.'),
+      more('Follow this number through the layers', toolPath('residual', { text: context.text, site: 'mlp_out', token: context.tokens.length - 1, layer: context.layer, dim: context.neuron }))];
     },
   },
   {
-    id: 'features', title: 'The same row in features', sae: true,
-    words: ({ source, size, active }) => `The sparse autoencoder ${source} writes the row as a sum of a few of ${count(size)} directions. ${active} of them are active on the last token.`,
+    id: 'features', title: 'A row as a sum of features', sae: true,
+    words: (context) => `The sparse autoencoder ${context.source} reads ${rowOf(context)} and writes it as a sum of a few of ${count(context.size)} directions. ${context.active} of them are active on the last token.`,
     calls: ({ text, source }) => [{ path: '/v1/activation/topk-by-token', title: 'The strongest features of each token', body: { prompt: text, source, top_k: TOP } }],
     async show(context, [call]) {
       const { data } = await context.ask(call, context.signal);
       const list = data.results.at(-1).top_features.filter((one) => one.activation_value > 0);
       await learn(context.model, list.map((one) => ({ source: context.source, index: one.feature_index })), context.signal).catch(() => {});
-      const theirs = new Map(context.published?.features ?? []);
+      const published = context.publishedSae;
+      const theirs = new Map(published?.features ?? []);
       const most = Math.max(...list.map((one) => one.activation_value));
       const dots = heat({ label: 'All features as an image', onPoint: () => {} });
       dots.element.removeAttribute('tabindex');
       dots.show({ ...rectangle(context.acts.length), data: context.acts, colour: () => (value) => [16, 185, 129, value > 0 ? 90 + Math.round((165 * value) / most) : 0] });
-      return [h('div', { class: 'imagepair' }, h('div', { class: 'dots' }, dots.element), h('ol', { class: 'thoughts walked' }, list.map((one) => {
+      return [h('div', { class: 'imagepair' }, h('div', {}, h('div', { class: 'dots' }, dots.element), h('p', { class: 'muted' }, `All ${count(context.size)} features, one a dot; those that are 0 are not drawn.`)),
+        h('div', {}, published ? h('p', { class: 'compared' }, h('span', {}, 'found'), h('span', {}, 'published')) : '', h('ol', { class: 'thoughts walked' }, list.map((one) => {
         const known = knownMeaning(context.source, one.feature_index);
         return h('li', { 'data-feature': one.feature_index, 'data-value': exact(one.activation_value) }, h('a', { class: 'index', href: featurePath(context.model, context.source, one.feature_index) }, String(one.feature_index)),
           h('span', { class: known?.isLabel ? 'text label' : 'text' }, known?.text || '\u00a0'),
-          h('span', { class: 'value' }, short(one.activation_value)), context.published ? h('span', { class: 'value theirs' }, theirs.has(one.feature_index) ? short(theirs.get(one.feature_index)) : '–') : '');
-      }))), more('See the features of every token in the lab', labPath({ text: context.text, source: context.source }))];
+          h('span', { class: 'value' }, short(one.activation_value)), published ? h('span', { class: 'value theirs' }, theirs.has(one.feature_index) ? short(theirs.get(one.feature_index)) : '–') : '');
+      })))), more('See the features of every token in the lab', labPath({ text: context.text, source: context.source }))];
     },
   },
   {
@@ -209,20 +219,22 @@ export const STEPS = [
   },
   {
     id: 'splice', title: 'Put the sum in place of the row', sae: true,
-    words: ({ source }) => `Everywhere in the text the row is replaced by what ${source} makes of it. If the features said everything, nothing would change.`,
+    words: ({ source }) => `At every token the row is replaced by the sum that ${source} makes of it. If the features said everything, nothing would change.`,
     calls: (context) => [nextCall(context, 'As it is'), nextCall(context, 'With the SAE spliced in', [{ type: 'splice', source: context.source }])],
     async show(context, calls) {
       const [clean, spliced] = (await Promise.all(calls.map((call) => context.ask(call, context.signal)))).map(nextOf);
-      return [columns(tokenBars(clean, { title: 'as it is', published: context.published?.next }), tokenBars(spliced, { title: 'spliced', published: context.published?.spliced }))];
+      return [predictions([clean, 'as it is', context.publishedSae?.next], [spliced, 'spliced', context.publishedSae?.spliced]),
+        more('What it leaves unexplained of a whole corpus', reportPath(context.model, context.source))];
     },
   },
   {
     id: 'steer', title: 'Turn a feature up', sae: true,
     words: (context) => `Feature ${context.feature} is added to every token’s row, ${context.strengths.map(brief).join(' and ')} times its direction.`,
-    calls: (context) => context.strengths.map((strength) => nextCall(context, `${brief(strength)} times`, [{ type: 'add', source: context.source, index: context.feature, strength }])),
+    calls: (context) => [nextCall(context, 'As it is'), ...context.strengths.map((strength) => nextCall(context, `${brief(strength)} times`, [{ type: 'add', source: context.source, index: context.feature, strength }]))],
     async show(context, calls) {
       const lists = (await Promise.all(calls.map((call) => context.ask(call, context.signal)))).map(nextOf);
-      return [columns(...lists.map((list, i) => tokenBars(list, { title: `+${brief(context.strengths[i])}`, published: context.published?.steered[i] }))),
+      const { publishedSae: published, strengths } = context;
+      return [predictions(...lists.map((list, i) => (i === 0 ? [list, 'as it is', published?.next] : [list, `+${brief(strengths[i - 1])}`, published?.steered[i - 1]]))),
         more('Play with it: sliders, whole texts, side by side', steerPath([{ source: context.source, index: context.feature, strength: context.strengths[0] }], { text: context.text }))];
     },
   },
@@ -237,13 +249,14 @@ export const STEPS = [
       const vote = (list, sign) => list.map(({ token, logit }) => h('span', { class: `pill ${sign}`, title: exact(logit) }, visible(token)));
       const rows = [['as it is', totals.ce_clean], ['SAE spliced in', totals.ce_splice], ['the error alone', totals.ce_error_only], ['nothing at all (zero)', totals.ce_zero]].filter(([, value]) => typeof value === 'number');
       const most = Math.max(...rows.map(([, value]) => value));
-      return [h('p', { class: 'bignumber' }, h('strong', { 'data-value': exact(data.rel_err[last]) }, `${(100 * data.rel_err[last]).toFixed(1)}%`), ` of the length of ${visible(data.tokens[last])}’s row is not explained by its ${data.l0[last]} features`),
+      return [h('p', { class: 'bignumber' }, h('strong', { 'data-value': exact(data.rel_err[last]) }, `${(100 * data.rel_err[last]).toFixed(1)}%`), ` of the length of this row of ${visible(data.tokens[last])} is not explained by its ${data.l0[last]} features`),
         data.votes ? h('p', { class: 'darkvotes' }, h('span', { class: 'muted' }, 'The error votes for'), ...vote(data.votes[last].promoted, 'for'), h('span', { class: 'muted' }, 'against'), ...vote(data.votes[last].suppressed, 'against')) : '',
         h('h3', {}, 'How badly the text is foreseen (nats a token, less is better)'),
         h('ol', { class: 'next losses' }, rows.map(([name, value]) => h('li', { 'data-value': exact(value) }, h('span', {}, name),
           svg('svg', { class: 'share plainbar', viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, svg('rect', { width: (100 * value) / most, height: 4 })), h('span', { class: 'value' }, value.toFixed(3))))),
         typeof totals.loss_recovered === 'number' ? h('p', {}, `The SAE recovers ${(100 * totals.loss_recovered).toFixed(1)}% of the loss on this text.`) : '',
-        more('The strip under every token, in the lab', labPath({ text: context.text, source: context.source }))];
+        more('The strip under every token, in the lab', labPath({ text: context.text, source: context.source })),
+        more('All features of the source', sourcePath(context.model, context.source))];
     },
   },
 ];
@@ -256,7 +269,9 @@ export async function choose(known, text, published, ask, signal) {
   const video = model === published.model && text === published.text;
   const sae = catalogue.find(({ name }) => name === published.source) ?? catalogue.find(({ site }) => site === 'MLP output') ?? catalogue[0] ?? null;
   const layer = video && layers > published.layer ? published.layer : sae?.layer ?? Math.floor(layers / 2);
-  const context = { model, text, layers, layer, source: sae?.name ?? null, published: video ? published : null, ask, signal };
+  const same = video && sae?.name === published.source;
+  const context = { model, text, layers, layer, source: sae?.name ?? null, site: sae?.site, sourceLayer: sae?.layer,
+    published: video ? published : null, publishedSae: same ? published : null, ask, signal };
   const { data } = await ask({ path: '/v1/tokenize', body: { text, prepend_bos: true } }, signal);
   context.tokens = data.token_strings;
   const read = await rows(context, [`mlp_out.${layer}`, ...(sae ? [`acts:${sae.name}`] : [])]);
@@ -269,7 +284,6 @@ export async function choose(known, text, published, ask, signal) {
     context.acts = read.get(`acts:${sae.name}`).data;
     context.size = context.acts.length;
     context.active = context.acts.filter((one) => one > 0).length;
-    const same = video && sae.name === published.source;
     const [[feature, activation]] = largest(context.acts, 1);
     context.feature = same ? published.feature : feature;
     context.strengths = same ? published.strengths : [3, 10].map((times) => Number((times * activation).toPrecision(2)));

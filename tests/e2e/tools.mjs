@@ -109,6 +109,18 @@ test('tools: find a feature by words, steer with it, and read what the API gives
       assert.deepEqual(shown, output.tokens[2].top_features.map((one) => `${one.source}:${one.feature_index}`));
     }
     assert.notEqual(outputs[0].output, outputs[1].output);
+    // A text that is typed while something else is changed is the one that is continued.
+    await tab.locator('#text').fill(`${BEGINNING} the`);
+    await tab.locator('.strength').fill('21');
+    await tab.locator('.strength').press('Enter');
+    await tab.locator('[data-type="DEFAULT"] .before', { hasText: `${BEGINNING} the` }).waitFor();
+    await ready();
+    await tab.locator('#text').fill(BEGINNING);
+    await tab.locator('.strength').fill('20');
+    await tab.locator('.strength').press('Enter');
+    await tab.waitForURL(new RegExp(`${SOURCE}%3A${FEATURE}%3A20`));
+    await ready();
+    await done(tab);
     assert.equal(await tab.locator('.tok.fork').count(), 2);
     await tab.locator('.thoughts button').first().click();
     assert.ok(await tab.locator('.writing .tok').evaluateAll((all) => all.some(({ style }) => style.backgroundColor)));
@@ -252,6 +264,59 @@ test('tools: the lens shows what every layer would say, walked with the keyboard
   });
 });
 
+/** A safetensors file of F32 tensors: [name, shape, data]. */
+function writeSafetensors(path, tensors) {
+  const header = {};
+  let end = 0;
+  for (const [name, shape, data] of tensors) {
+    header[name] = { dtype: 'F32', shape, data_offsets: [end, end + 4 * data.length] };
+    end += 4 * data.length;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(text.length));
+  writeFileSync(path, Buffer.concat([size, text, ...tensors.map(([, , data]) => Buffer.from(data.buffer))]));
+}
+
+test('tools: a tuned lens is switched to and back, and says where it has no map', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'darkmatter-tuned-'));
+  const maps = [0, 1, 2, 3].flatMap((layer) => [
+    [`resid_post.${layer}.weight`, [WIDTH, WIDTH], Float32Array.from({ length: WIDTH * WIDTH }, (_, i) => (i % (WIDTH + 1) === 1 ? 0.5 : 0))],
+    [`resid_post.${layer}.bias`, [WIDTH], Float32Array.from({ length: WIDTH }, (_, i) => Math.sin(i + layer))]]);
+  writeSafetensors(join(folder, 'turned.safetensors'), maps);
+  const tuned = await startServer({ args: ['--no-auto-index', '--tuned-lens', join(folder, 'turned.safetensors')] });
+  const { ask: askTuned, at: atTuned } = site(tuned, browser);
+  try {
+    await atTuned(query('/lens', { text: TEXT }), {}, async (tab) => {
+      const first = (row) => tab.locator('.lens tbody tr').nth(row).locator('td').nth(4);
+      const filled = (rows) => tab.waitForFunction((wanted) => document.querySelectorAll('.lens tbody tr').length === wanted && !document.querySelector('.lens td.open'), rows);
+      await filled(6); // the embedding and five layers
+      const plain = Number(await first(2).getAttribute('data-p'));
+      assert.deepEqual(await tab.locator('#tuned option').allTextContents(), ['logit lens', 'tuned: turned']);
+      await tab.locator('#tuned').selectOption('turned');
+      await filled(5); // no map for the embedding
+      const { tokens } = await askTuned('/v1/lens/prompt', { prompt: TEXT, sites: ['resid_post'], tuned: 'turned', filter_non_word_tokens: false, stream: false, top_n: 1 });
+      for (const layer of [0, 1, 3]) near(Number(await first(layer).getAttribute('data-p')), tokens[4].results[0].top_probs[layer][0]);
+      assert.notEqual(Number(await first(1).getAttribute('data-p')), plain);
+      assert.match(await tab.locator('.curl pre').first().textContent(), /"tuned":"turned"/);
+      await tab.waitForURL(/tuned=turned/);
+      await tab.reload();
+      await filled(5);
+      assert.equal(await tab.locator('#tuned').inputValue(), 'turned');
+      await tab.locator('#site').selectOption('mlp');
+      await tab.locator('.notice', { hasText: 'no map for mlp_out.0' }).waitFor();
+      await tab.locator('#site').selectOption('stream');
+      await filled(5);
+      await tab.locator('#tuned').selectOption('');
+      await filled(6);
+      near(Number(await first(2).getAttribute('data-p')), plain);
+    });
+  } finally {
+    await tuned.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test('tools: attribution adds up to the logit, by layer and by feature, for one token and for two', async () => {
   await at(query('/attribution', { text: TEXT, source: SOURCE, neurons: '2' }), {}, async (tab) => {
     await done(tab);
@@ -288,6 +353,7 @@ test('tools: the tour is walked to its end with the keyboard, and each step prin
       await shown(step);
       assert.equal(await tab.locator('.notice:not([hidden])').count(), 0, step);
       assert.match(await tab.locator('.curl pre').first().textContent(), /^curl -s http/);
+      assert.ok(await tab.locator('.stepbody .onward a').count() > 0, `${step} leads to no tool`);
       if (step === 'clamp') {
         const { body } = await tab.locator('.curl pre').last().evaluate((pre) => ({ body: JSON.parse(/-d '(.*)'$/s.exec(pre.textContent)[1]) }));
         const { outputs } = await ask('/v1/steer/completion', body);
@@ -307,20 +373,43 @@ test('tools: the tour is walked to its end with the keyboard, and each step prin
     await tab.reload();
     await shown('features');
     assert.ok(await tab.locator('.walked li').count() > 5);
+    await tab.locator('[data-step="clamp"]').click();
+    await shown('clamp');
+    await tab.locator('.onward a').click(); // the tool opens on what the step was about
+    await tab.locator('#point', { hasText: 'mlp_out.2' }).waitFor();
+    await tab.locator('.through h3', { hasText: /^Dim \d+ through the layers$/ }).waitFor();
+    assert.equal(await tab.locator('#text').inputValue(), text);
   });
 });
+
+/** Walks the tour from step to step with the button. */
+async function walk(tab, steps, look) {
+  for (let i = 1; i <= steps; i++) {
+    await tab.locator('#where', { hasText: `${i} of ${steps}` }).waitFor();
+    await tab.locator('main[data-step]').waitFor();
+    assert.equal(await tab.locator('.notice:not([hidden])').count(), 0);
+    await look(await tab.locator('main').getAttribute('data-step'));
+    if (i < steps) await tab.locator('#next').click();
+    else assert.equal(await tab.locator('#next').isVisible(), false);
+  }
+}
 
 test('tools: the tour of gemma-2-2b has the published numbers beside the found ones; without SAEs it is shorter', async () => {
   const [video, bare] = await Promise.all([startServer({ args: ['--no-auto-index', '--model-id', 'gemma-2-2b'] }), startServer({ args: ['--model', 'demo'] })]);
   try {
-    await site(video, browser).at('/tour?step=next', {}, async (tab) => {
-      await tab.locator('main[data-step="next"]').waitFor();
-      const important = tab.locator('.next li[data-token=" important"]');
-      assert.equal(await important.locator('.theirs').textContent(), '20.21%');
+    await site(video, browser).at('/tour', {}, async (tab) => {
+      await walk(tab, 13, async (step) => {
+        // What was published of another SAE is not held against this one.
+        const theirs = ['next', 'lens', 'clamp', 'splice', 'steer'].includes(step) ? await tab.locator('.theirs').count() : null;
+        if (step === 'next') assert.equal(await tab.locator('.next li[data-token=" important"] .theirs').textContent(), '20.21%');
+        if (step === 'splice' || step === 'steer') assert.equal(theirs, 0, step);
+        else if (theirs !== null) assert.ok(theirs > 0, step);
+      });
     });
-    await site(bare, browser).at('/tour?step=clamp', {}, async (tab) => {
-      await tab.locator('main[data-step="clamp"]').waitFor();
-      assert.equal(await tab.locator('.steplist li').count(), 8);
+    await site(bare, browser).at('/tour', {}, async (tab) => {
+      await walk(tab, 8, async (step) => {
+        assert.ok(await tab.locator('.stepbody .onward a').count() > 0, step);
+      });
     });
   } finally {
     await Promise.all([video.stop(), bare.stop()]);

@@ -250,6 +250,48 @@ static void as_many_rows_as_there_are_have_the_bits_of_one(void)
     threads_destroy(threads);
 }
 
+/* Matrices multiplied in one go against each alone; 130 and 18 rows end amid a part. */
+static void matrices_in_one_go_have_the_bits_of_each_alone(void)
+{
+    static const size_t ns[] = {130, 18, 200}, counts[] = {1, 30, 70};
+    const size_t k = 2500; /* more than a block of any level */
+    struct status st = {0};
+    struct threads *threads;
+    REQUIRE_OK(threads_create(&threads, 2, &st), st);
+    struct weight w[3], x = make(DTYPE_F32, 70, k, 0);
+    float *y[3], *alone = malloc(70 * 200 * sizeof *alone);
+    struct kernel_output each[3];
+    for (size_t i = 0; i < 3; i++) {
+        w[i] = make(DTYPE_BF16, ns[i], k, i % 2);
+        y[i] = malloc(70 * ns[i] * sizeof *y[i]);
+        each[i] = (struct kernel_output){&w[i].t, y[i]};
+    }
+    for (size_t l = 0; l < N_LEVELS; l++) {
+        const struct kernels_level *level = kernels_find(levels[l]);
+        const struct kernels_level *before = level ? kernels_use(level) : NULL;
+        for (size_t c = 0; level && c < 3; c++) {
+            for (int p = PRECISION_EXACT; p <= PRECISION_BF16; p++) {
+                kernel_matmul_each(threads, (enum precision)p, x.values, counts[c], each, 3);
+                for (size_t i = 0; i < 3; i++) {
+                    kernel_matmul_as(threads, (enum precision)p, x.values, counts[c], &w[i].t,
+                                     alone);
+                    CHECK(memcmp(alone, y[i], counts[c] * ns[i] * sizeof *alone) == 0);
+                }
+            }
+        }
+        if (level) {
+            (void)kernels_use(before);
+        }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        drop(&w[i]);
+        free(y[i]);
+    }
+    drop(&x);
+    free(alone);
+    threads_destroy(threads);
+}
+
 /* In place, so that a value stands at every place of a vector; n values of which each is tried at
  * every offset. */
 static void values_do_not_depend_on_their_place(void)
@@ -481,6 +523,7 @@ static const struct test tests[] = {
     TEST(columns_equal_the_sum_in_double),
     TEST(a_row_has_the_same_bits_whatever_the_batch_and_the_threads),
     TEST(bf16_products_are_those_of_rounded_rows),
+    TEST(matrices_in_one_go_have_the_bits_of_each_alone),
     TEST(as_many_rows_as_there_are_have_the_bits_of_one),
     TEST(values_do_not_depend_on_their_place),
     TEST(exp_and_tanh_are_right_to_a_few_parts_in_ten_million),

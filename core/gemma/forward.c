@@ -290,9 +290,8 @@ static void layer(struct forward *f, size_t i, size_t N)
     offer(f, POINT_ATTN_IN, i, f->a, D);
 
     /* queries, keys, values; Gemma 3 norms each head's query and key */
-    kernel_matmul_as(threads, precision, f->a, N, &w->q_proj, f->q);
-    kernel_matmul_as(threads, precision, f->a, N, &w->k_proj, f->k);
-    kernel_matmul_as(threads, precision, f->a, N, &w->v_proj, f->v);
+    const struct kernel_output qkv[] = {{&w->q_proj, f->q}, {&w->k_proj, f->k}, {&w->v_proj, f->v}};
+    kernel_matmul_each(threads, precision, f->a, N, qkv, 3);
     if (w->q_gain) {
         kernel_rmsnorm(threads, f->q, N * H, K, w->q_gain, eps, f->q);
         kernel_rmsnorm(threads, f->k, N * G, K, w->k_gain, eps, f->k);

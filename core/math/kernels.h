@@ -21,6 +21,16 @@ void kernel_matmul(struct threads *threads, const float *x, size_t rows, const s
 void kernel_matmul_as(struct threads *threads, enum precision precision, const float *x,
                       size_t rows, const struct tensor *w, float *y);
 
+/* The same for up to KERNEL_OUTPUTS matrices of one k in one go: y [rows, n] of each = x W^T. Where
+ * their types differ, a level may round BF16 ones less fast. */
+#define KERNEL_OUTPUTS 3
+struct kernel_output {
+    const struct tensor *w;
+    float *y;
+};
+void kernel_matmul_each(struct threads *threads, enum precision precision, const float *x,
+                        size_t rows, const struct kernel_output *each, size_t n);
+
 /* gate [rows, n] = gelu_tanh(x Wg^T), neurons [rows, n] = gate * (x Wu^T); Wg and Wu [n, k].
  * gelu_tanh(g) = 0.5 g (1 + tanh(sqrt(2/pi) (g + 0.044715 g^3))) */
 void kernel_geglu(struct threads *threads, enum precision precision, const float *x, size_t rows,

@@ -104,6 +104,7 @@ INLINE void product_of(const bool packed, const struct kernels_piece *p)
 {
     size_t tiles = (p->rows + ROWS - 1) / ROWS, asked = 0;
     size_t height = tiles ? (p->rows + tiles - 1) / tiles : 1;
+    size_t ahead_from = kernels_ahead_from(p, height);
     for (size_t row = 0; row < p->rows; row += height) {
         size_t next = row + height;
         for (size_t column = 0; column < p->n; column += COLUMNS) {
@@ -111,7 +112,7 @@ INLINE void product_of(const bool packed, const struct kernels_piece *p)
             const unsigned char *soon = NULL;
             if (packed && next < p->rows && next < row + 2 * height) {
                 soon = (const unsigned char *)p->x + next++ * p->ldx * sizeof(uint16_t);
-            } else if (asked < p->ahead_n) {
+            } else if (row >= ahead_from && asked < p->ahead_n) {
                 soon = (const unsigned char *)p->ahead + asked++ * p->ahead_ld;
             }
             switch (p->rows - row < height ? p->rows - row : height) {

@@ -124,6 +124,7 @@ static size_t tile_height(size_t rows, size_t most)
 INLINE void product_of(const enum dtype dtype, const bool packed, const struct kernels_piece *p)
 {
     size_t height = p->rows ? tile_height(p->rows, PRODUCT_ROWS) : 1, asked = 0;
+    size_t ahead_from = kernels_ahead_from(p, height);
     for (size_t row = 0; row < p->rows; row += height) {
         size_t rows = p->rows - row < height ? p->rows - row : height;
         size_t next = row + height;
@@ -132,7 +133,7 @@ INLINE void product_of(const enum dtype dtype, const bool packed, const struct k
             const void *soon = NULL;
             if (packed && next < p->rows && next < row + 2 * height) {
                 soon = (const float *)p->x + next++ * p->ldx;
-            } else if (asked < p->ahead_n) {
+            } else if (row >= ahead_from && asked < p->ahead_n) {
                 soon = (const unsigned char *)p->ahead + asked++ * p->ahead_ld;
             }
             switch (rows) {

@@ -24,6 +24,17 @@ static inline size_t kernels_block(size_t k, size_t most)
     return (block + 31) / 32 * 32;
 }
 
+static inline size_t kernels_smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Where element i of a tensor is. */
+static inline const unsigned char *kernels_element(const struct tensor *w, size_t i)
+{
+    return (const unsigned char *)w->data + i * dtype_size(w->dtype);
+}
+
 /* The length of a packed row: k rounded up to whole vectors of any level. */
 static inline size_t kernels_packed(size_t k)
 {
@@ -47,6 +58,31 @@ struct kernels_piece {
     const void *ahead;
     size_t ahead_ld, ahead_n; /* bytes; rows */
 };
+
+/* Of fp32 numbers, nothing ahead. */
+static inline struct kernels_piece kernels_floats(const float *x, size_t rows, size_t ldx,
+                                                  const float *w, size_t n, size_t ldw, size_t k,
+                                                  float *y, size_t ldy)
+{
+    return (struct kernels_piece){.x = x,
+                                  .ldx = ldx,
+                                  .rows = rows,
+                                  .w = w,
+                                  .dtype = DTYPE_F32,
+                                  .ldw = ldw * sizeof *w,
+                                  .n = n,
+                                  .k = k,
+                                  .y = y,
+                                  .ldy = ldy};
+}
+
+/* The row of x from which on weights are brought near, where tiles are `height` rows high: for the
+ * last dozen of tiles, since what came earlier is no longer in the second level cache when it is
+ * packed. */
+static inline size_t kernels_ahead_from(const struct kernels_piece *p, size_t height)
+{
+    return p->packed && p->rows > 12 * height ? p->rows - 12 * height : 0;
+}
 
 /* Products whose x is rounded to bf16 first. */
 struct kernels_rounded {

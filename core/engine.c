@@ -272,6 +272,11 @@ uint64_t engine_tokens_computed(const struct engine *e)
     return atomic_load(&e->tokens_computed);
 }
 
+uint64_t engine_passes_computed(const struct engine *e)
+{
+    return atomic_load(&e->passes_computed);
+}
+
 int session_create(struct session **out, struct engine *engine, struct status *st)
 {
     struct session *s = memory_zalloc(1, sizeof *s);

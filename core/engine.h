@@ -81,8 +81,8 @@ int engine_tokenize(const struct engine *engine, const char *text, size_t n, boo
 /* Appends the text of one id as token lists show it; "<id:17>" without a tokenizer. */
 void engine_token_text(const struct engine *engine, int32_t id, struct text *out);
 bool engine_is_special(const struct engine *engine, int32_t id);
-int32_t
-engine_bos(const struct engine *engine); /* from the tokenizer, else config.json; -1: none */
+/* From the tokenizer, else config.json; -1: none. */
+int32_t engine_bos(const struct engine *engine);
 
 /* Ids that no statistic counts: <bos>, <eos> and <pad>, by the tokenizer or, without one, by
  * config.json. Returns how many there are. */
@@ -173,6 +173,14 @@ int engine_trace(struct session *session, struct engine_prompt *prompts, size_t 
 int engine_dark_matter(struct session *session, struct dark *dark, const char *const *sources,
                        const atomic_bool *cancel, struct status *st);
 
+/* The same in steps, as tasks of passes (below): a pass of the model, or a product of some of its
+ * rows with the unembedding. dark and the names are borrowed until dark_reading_close; dark is
+ * filled after the last step. Opening checks and takes memory; SAEs wait for the first step. */
+struct dark_reading;
+int dark_reading_open(struct dark_reading **out, struct engine *engine, struct dark *dark,
+                      const char *const *sources, struct status *st);
+void dark_reading_close(struct dark_reading *reading); /* NULL is fine; dark_free is the caller's */
+
 /* Counts what dark has (filled by engine_dark_matter) under its source number `source`. */
 int engine_evaluation_add(struct session *session, struct evaluation *evaluation,
                           const struct dark *dark, size_t source, const int64_t *number,
@@ -220,6 +228,8 @@ struct attribution {
     size_t n_neurons;
     float *neurons_sum; /* [n] of all neurons: mlp of their layer */
     float *block;       /* owns the floats */
+
+    struct attribution_work *work; /* the engine's own, during a pass */
 };
 
 /* What is wrong with the request, known before anything is computed; engine_attribution says the
@@ -230,8 +240,10 @@ int engine_attribution(struct session *session, struct attribution *attribution,
                        const atomic_bool *cancel, struct status *st);
 void attribution_free(struct attribution *attribution);
 
-/* Tokens that went through the model since the engine was opened (for /metrics). */
+/* Tokens that went through the model since the engine was opened, and in how many passes (for
+ * /metrics). */
 uint64_t engine_tokens_computed(const struct engine *engine);
+uint64_t engine_passes_computed(const struct engine *engine);
 
 /* --- generating ------------------------------------------------------------------------------- */
 
@@ -365,8 +377,39 @@ const int32_t *lens_reading_generated(const struct lens_reading *reading, size_t
 
 void lens_reading_close(struct lens_reading *reading); /* NULL is fine */
 
-/* --- features without a prompt
- * -------------------------------------------------------------------- */
+/* --- several requests in one pass --------------------------------------------------------------
+ */
+
+/* What one request wants of a pass: all of a trace (prompts) or of an attribution, or the next step
+ * of one of the others; one of the five is set. Its bits do not depend on the company. */
+struct engine_task {
+    struct engine_prompt *prompts; /* [n_prompts] */
+    size_t n_prompts;
+    struct attribution *attribution;
+    struct dark_reading *dark;
+    struct lens_reading *lens;
+    struct generation *generation;
+
+    struct status st;    /* what is wrong with this task, which is no one else's trouble */
+    bool more;           /* set by engine_finish: there is another step */
+    struct trace *trace; /* the engine's own, during a pass */
+};
+
+size_t engine_task_rows(const struct engine_task *task); /* that its next step adds to a pass */
+
+/* Runs the model once for all tasks whose st is left without an error; each of those must then go
+ * through engine_finish, in any order. An error that is returned is the pass's own (memory,
+ * *cancel, damaged weights): no task has been answered, and after STATUS_MEMORY each may be tried
+ * again. */
+int engine_pass(struct session *session, struct engine_task *tasks, size_t n,
+                const atomic_bool *cancel, struct status *st);
+
+/* What comes after the pass: features, products with the unembedding, the next token. Returns
+ * task->st.code. */
+int engine_finish(struct session *session, struct engine_task *task);
+
+/* --- features without a prompt -----------------------------------------------------------------
+ */
 
 /* Identity of what produced a source's numbers: engine_model_identity and the SAE's own. Opens the
  * SAE if it is not open. */

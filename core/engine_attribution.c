@@ -1,4 +1,4 @@
-/* Attribution over the boundary: one pass that reads every part at one position. */
+/* Attribution over the boundary: a trace that reads every part at one position. */
 #include "core/base/memory.h"
 #include "core/engine_attribution_private.h"
 
@@ -54,7 +54,8 @@ int attribution_check(const struct engine *e, const struct attribution *a, struc
     return code;
 }
 
-/* --- one pass --------------------------------------------------------------------------------- */
+/* --- what is read
+ * --------------------------------------------------------------------------------- */
 
 static void set_read(struct attribution_work *w, size_t at, struct engine_read read)
 {
@@ -102,27 +103,6 @@ static void set_reads(struct attribution_work *w)
     w->n_reads = at;
 }
 
-static int run_pass(struct attribution_work *w, struct session *session, const atomic_bool *cancel,
-                    struct status *st)
-{
-    struct attribution *a = w->a;
-    w->position = (int32_t)a->position;
-    w->reads = memory_zalloc(OF_MODEL + w->engine->config.n_layers * OF_LAYER +
-                                 a->n_sources * OF_SOURCE + 2,
-                             sizeof *w->reads);
-    if (!w->reads) {
-        return status_no_memory(st, sizeof *w->reads);
-    }
-    set_reads(w);
-    struct engine_prompt prompt = {.ids = a->ids,
-                                   .n_ids = a->n_ids,
-                                   .reads = w->reads,
-                                   .n_reads = w->n_reads,
-                                   .edits = a->edits,
-                                   .n_edits = a->n_edits};
-    return engine_trace(session, &prompt, 1, cancel, st);
-}
-
 /* --- the whole -------------------------------------------------------------------------------- */
 
 void attribution_free(struct attribution *a)
@@ -137,26 +117,71 @@ void attribution_free(struct attribution *a)
     a->block = NULL;
 }
 
-int engine_attribution(struct session *session, struct attribution *a, const atomic_bool *cancel,
-                       struct status *st)
+static void free_work(struct attribution *a)
 {
-    struct attribution_work w = {.engine = session->engine, .a = a};
-    int code = attribution_check(w.engine, a, st);
-    code = code ? code : run_pass(&w, session, cancel, st);
+    struct attribution_work *w = a->work;
+    for (size_t i = 0; w->reads && i < w->n_reads; i++) {
+        engine_read_free(&w->reads[i]);
+    }
+    memory_free(w->reads);
+    memory_free(w->u);
+    memory_free(w);
+    a->work = NULL;
+}
+
+int attribution_prepare(struct engine *engine, struct attribution *a, struct pass_part *part,
+                        struct status *st)
+{
+    int code = attribution_check(engine, a, st);
+    struct attribution_work *w = a->work = code ? NULL : memory_zalloc(1, sizeof *w);
+    if (!w) {
+        return code ? code : status_no_memory(st, sizeof *w);
+    }
+    w->engine = engine;
+    w->a = a;
+    w->position = (int32_t)a->position;
+    w->reads =
+        memory_zalloc(OF_MODEL + engine->config.n_layers * OF_LAYER + a->n_sources * OF_SOURCE + 2,
+                      sizeof *w->reads);
+    if (!w->reads) {
+        free_work(a);
+        return status_no_memory(st, sizeof *w->reads);
+    }
+    set_reads(w);
+    w->prompt = (struct engine_prompt){.ids = a->ids,
+                                       .n_ids = a->n_ids,
+                                       .reads = w->reads,
+                                       .n_reads = w->n_reads,
+                                       .edits = a->edits,
+                                       .n_edits = a->n_edits};
+    w->trace = (struct engine_task){.prompts = &w->prompt, .n_prompts = 1};
+    code = trace_prepare(engine, &w->trace, part, st);
+    if (code) {
+        free_work(a);
+    }
+    return code;
+}
+
+int attribution_finish(struct engine *engine, struct attribution *a, struct status *st)
+{
+    struct attribution_work *w = a->work;
+    int code = trace_finish(&w->trace, st);
     if (!code) {
         a->n = a->n_targets ? a->n_targets : 1;
-        a->likeliest = a->n_targets ? 0 : w.reads[w.n_reads - 1].top_ids[0];
+        a->likeliest = a->n_targets ? 0 : w->reads[w->n_reads - 1].top_ids[0];
         a->target_ids = a->n_targets ? a->targets : &a->likeliest;
-        code = attribution_split(&w, st);
+        code = attribution_split(w, st);
     }
-    code = code ? code : engine_check_weights(w.engine, st);
-    for (size_t i = 0; w.reads && i < w.n_reads; i++) {
-        engine_read_free(&w.reads[i]);
-    }
-    memory_free(w.reads);
-    memory_free(w.u);
+    code = code ? code : engine_check_weights(engine, st);
+    free_work(a);
     if (code) {
         attribution_free(a);
     }
     return code;
+}
+
+void attribution_drop(struct attribution *a)
+{
+    trace_drop(&a->work->trace);
+    free_work(a);
 }

@@ -16,6 +16,8 @@ struct attribution_work {
     struct attribution *a;
     struct engine_read *reads;
     size_t n_reads;
+    struct engine_prompt prompt;
+    struct engine_task trace;
     int32_t position;
     float *u; /* [n, D] */
 };

@@ -1,4 +1,5 @@
 /* Dark matter over the boundary: checks, and SAEs by their names. */
+#include "core/base/memory.h"
 #include "core/engine_private.h"
 
 static int check_prompts(const struct engine *e, const struct dark *dark, struct status *st)
@@ -12,28 +13,76 @@ static int check_prompts(const struct engine *e, const struct dark *dark, struct
     return code;
 }
 
-int engine_dark_matter(struct session *session, struct dark *dark, const char *const *sources,
-                       const atomic_bool *cancel, struct status *st)
+struct dark_reading {
+    struct engine *engine;
+    struct dark *dark;
+    const char *const *sources;
+    size_t opened;            /* of dark's SAEs: held from the first step to the last */
+    struct dark_steps *steps; /* NULL before the first */
+};
+
+int dark_reading_open(struct dark_reading **out, struct engine *engine, struct dark *dark,
+                      const char *const *sources, struct status *st)
 {
-    struct engine *e = session->engine;
-    int code = check_prompts(e, dark, st);
-    size_t opened = 0;
-    while (opened < dark->n_sources && !code) {
-        code = pool_acquire(e->pool, sources[opened], &dark->sources[opened].sae, st);
-        opened += code == STATUS_OK;
+    *out = NULL;
+    int code = check_prompts(engine, dark, st);
+    struct dark_reading *r = code ? NULL : memory_zalloc(1, sizeof *r);
+    if (!r) {
+        return code ? code : status_no_memory(st, sizeof *r);
     }
-    if (!code) {
-        code = dark_run(dark, &e->weights, e->threads, session->forward, cancel, st);
-    }
-    if (!code) {
-        atomic_fetch_add(&e->tokens_computed, dark->first[dark->n_prompts]);
-        code = engine_check_weights(e, st);
-    }
-    for (size_t i = 0; i < opened; i++) {
-        code = pool_release(e->pool, dark->sources[i].sae, code, st);
-        dark->sources[i].sae = NULL;
+    *r = (struct dark_reading){.engine = engine, .dark = dark, .sources = sources};
+    *out = r;
+    return STATUS_OK;
+}
+
+/* Gives the SAEs back, which say whether their files are still whole. */
+static int close_saes(struct dark_reading *r, int code, struct status *st)
+{
+    while (r->opened) {
+        struct dark_source *s = &r->dark->sources[--r->opened];
+        code = pool_release(r->engine->pool, s->sae, code, st);
+        s->sae = NULL;
     }
     return code;
+}
+
+void dark_reading_close(struct dark_reading *r)
+{
+    if (r) {
+        (void)close_saes(r, STATUS_CANCELLED, NULL);
+        dark_end(r->steps);
+        memory_free(r);
+    }
+}
+
+int dark_reading_prepare(struct dark_reading *r, struct pass_part *part, struct status *st)
+{
+    struct engine *e = r->engine;
+    int code = STATUS_OK;
+    while (r->opened < r->dark->n_sources && !code) {
+        code = pool_acquire(e->pool, r->sources[r->opened], &r->dark->sources[r->opened].sae, st);
+        r->opened += code == STATUS_OK;
+    }
+    if (!code && !r->steps) {
+        code = dark_begin(&r->steps, r->dark, &e->weights, e->threads, st);
+    }
+    return code ? code : dark_prepare(r->steps, part, st);
+}
+
+int dark_reading_finish(struct dark_reading *r, bool *more, struct status *st)
+{
+    int code = dark_finish(r->steps, more, st);
+    code = code ? code : engine_check_weights(r->engine, st);
+    if (!*more || code) {
+        code = close_saes(r, code, st);
+    }
+    *more = *more && !code;
+    return code;
+}
+
+size_t dark_reading_rows(const struct dark_reading *r)
+{
+    return r->steps ? dark_rows(r->steps) : r->dark->first[r->dark->n_prompts];
 }
 
 int engine_evaluation_add(struct session *session, struct evaluation *evaluation,

@@ -17,12 +17,28 @@ struct strand {
     bool ended;
 };
 
+/* The strands that a pass runs, and where it puts what is read of them. */
+struct strands_pass {
+    size_t n;                   /* strands in this pass */
+    struct strand **strands;    /* [n] */
+    struct sequence *sequences; /* [n] */
+    struct edits **edits;       /* [n] */
+    struct edits_run run;       /* what they do */
+    struct tap *taps;
+    size_t n_taps;
+    int32_t *last;  /* [n] the row whose logits are wanted */
+    float *logits;  /* [n, V] */
+    float **inputs; /* [n_sources][n, d_in], NULL in the pass over the prompts */
+};
+
 struct generation {
     struct engine *engine;
     struct generation_options options;
     size_t n_tokens; /* what fits of options.n_tokens */
     struct strand *strands;
-    bool begun;
+    struct strands_pass pass;
+    bool opened; /* every strand has what it needs */
+    bool begun;  /* the prompts have been read */
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -129,6 +145,22 @@ static int begin_strand(struct generation *g, size_t i, struct status *st)
     return code;
 }
 
+static void free_pass(struct generation *g)
+{
+    struct strands_pass *p = &g->pass;
+    for (size_t i = 0; p->inputs && i < g->options.n_sources; i++) {
+        memory_free(p->inputs[i]);
+    }
+    memory_free(p->inputs);
+    memory_free(p->strands);
+    memory_free(p->sequences);
+    memory_free(p->edits);
+    memory_free(p->taps);
+    memory_free(p->last);
+    memory_free(p->logits);
+    *p = (struct strands_pass){0};
+}
+
 void generation_close(struct generation *g)
 {
     if (!g) {
@@ -149,6 +181,7 @@ void generation_close(struct generation *g)
         memory_free(s->ids);
         memory_free(s->tokens);
     }
+    free_pass(g);
     memory_free(g->strands);
     memory_free(g);
 }
@@ -164,20 +197,6 @@ struct generation_text generation_text(const struct generation *g, size_t i)
 }
 
 /* --- one pass --------------------------------------------------------------------------------- */
-
-/* The strands that a pass runs, and where it puts what is read of them. */
-struct pass {
-    struct generation *g;
-    size_t n;                   /* strands in this pass */
-    struct strand **strands;    /* [n] */
-    struct sequence *sequences; /* [n] */
-    struct edits **edits;       /* [n] */
-    struct tap *taps;
-    size_t n_taps;
-    int32_t *last;  /* [n] the row whose logits are wanted */
-    float *logits;  /* [n, V] */
-    float **inputs; /* [n_sources][n, d_in], NULL in the pass over the prompts */
-};
 
 static bool wants_features(const struct generation *g)
 {
@@ -196,9 +215,9 @@ static const struct sae_source *source_at(const struct generation *g, size_t i)
     return catalogue_find(&g->engine->catalogue, g->options.sources[i]);
 }
 
-static int make_pass(struct pass *p, struct status *st)
+static int make_pass(struct generation *g, struct status *st)
 {
-    struct generation *g = p->g;
+    struct strands_pass *p = &g->pass;
     size_t n = g->options.n_starts, V = g->engine->config.vocab_size;
     p->strands = memory_zalloc(n, sizeof *p->strands);
     p->sequences = memory_zalloc(n, sizeof *p->sequences);
@@ -248,20 +267,6 @@ static int make_pass(struct pass *p, struct status *st)
     return STATUS_OK;
 }
 
-static void free_pass(struct pass *p)
-{
-    for (size_t i = 0; p->inputs && i < p->g->options.n_sources; i++) {
-        memory_free(p->inputs[i]);
-    }
-    memory_free(p->inputs);
-    memory_free(p->strands);
-    memory_free(p->sequences);
-    memory_free(p->edits);
-    memory_free(p->taps);
-    memory_free(p->last);
-    memory_free(p->logits);
-}
-
 /* The strongest of a row's active features, falling; equal ones by index. */
 static void keep_strongest(const struct sparse *f, size_t row, size_t n, uint32_t *index,
                            float *value, size_t *found)
@@ -290,9 +295,9 @@ static struct generation_token *token_read(const struct strand *s)
     return &s->tokens[s->n_ids - s->start->n_ids - 1];
 }
 
-static int read_features(struct pass *p, size_t i, struct status *st)
+static int read_features(struct generation *g, size_t i, struct status *st)
 {
-    struct generation *g = p->g;
+    struct strands_pass *p = &g->pass;
     struct sae *sae;
     struct sparse f = {0};
     int code = pool_acquire(g->engine->pool, g->options.sources[i], &sae, st);
@@ -345,59 +350,66 @@ static int choose(struct generation *g, struct strand *s, const float *logits, s
     return STATUS_OK;
 }
 
-static int run_pass(struct pass *p, struct session *session, const atomic_bool *cancel,
-                    struct status *st)
+int generation_prepare(struct generation *g, struct pass_part *part, struct status *st)
 {
-    struct generation *g = p->g;
-    struct taps taps = {.taps = p->taps, .n = p->n_taps};
-    struct edits_run run = {.of_sequence = p->edits, .n_sequences = p->n};
-    struct forward_hook hook = edits_hook(&run);
-    bool edited = false;
-    size_t tokens = 0;
-    for (size_t k = 0; k < p->n; k++) {
-        edited = edited || p->edits[k];
-        tokens += p->sequences[k].n;
+    int code = STATUS_OK;
+    for (size_t i = 0; i < g->options.n_starts && !g->opened && code == STATUS_OK; i++) {
+        code = begin_strand(g, i, st);
     }
-    int code =
-        forward_run(session->forward, p->sequences, p->n, &taps, edited ? &hook : NULL, cancel, st);
-    if (code == STATUS_OK && run.st.code) {
-        *st = run.st;
-        code = (int)st->code;
-    }
+    g->opened = code == STATUS_OK;
+    code = code ? code : make_pass(g, st);
     if (code) {
+        free_pass(g);
         return code;
     }
-    atomic_fetch_add(&g->engine->tokens_computed, tokens);
-    code = engine_check_weights(g->engine, st);
+    struct strands_pass *p = &g->pass;
+    p->run = (struct edits_run){.of_sequence = p->edits, .n_sequences = p->n};
+    *part = (struct pass_part){
+        .sequences = p->sequences, .n_sequences = p->n, .taps = p->taps, .n_taps = p->n_taps};
+    for (size_t k = 0; k < p->n; k++) {
+        if (p->edits[k]) {
+            part->hook = edits_hook(&p->run);
+        }
+    }
+    return STATUS_OK;
+}
+
+void generation_drop(struct generation *g)
+{
+    free_pass(g);
+}
+
+int generation_finish(struct generation *g, bool *more, struct status *st)
+{
+    struct strands_pass *p = &g->pass;
+    int code = (int)p->run.st.code;
+    if (code) {
+        *st = p->run.st;
+    }
     for (size_t i = 0; i < g->options.n_sources && code == STATUS_OK; i++) {
-        code = p->inputs[i] ? read_features(p, i, st) : STATUS_OK;
+        code = p->n && p->inputs[i] ? read_features(g, i, st) : STATUS_OK;
     }
     size_t V = g->engine->config.vocab_size;
     for (size_t k = 0; k < p->n && code == STATUS_OK; k++) {
         code = p->strands[k]->ended ? STATUS_OK : choose(g, p->strands[k], p->logits + k * V, st);
     }
-    return code;
-}
-
-int generation_step(struct generation *g, struct session *session, const atomic_bool *cancel,
-                    bool *more, struct status *st)
-{
-    *more = false;
-    int code = STATUS_OK;
-    for (size_t i = 0; i < g->options.n_starts && !g->begun && code == STATUS_OK; i++) {
-        code = begin_strand(g, i, st);
-    }
-    struct pass pass = {.g = g};
-    if (code == STATUS_OK) {
-        code = make_pass(&pass, st);
-    }
-    if (code == STATUS_OK && pass.n > 0) {
-        code = run_pass(&pass, session, cancel, st);
-    }
-    free_pass(&pass);
+    free_pass(g);
     g->begun = true;
+    *more = false;
     for (size_t i = 0; i < g->options.n_starts && code == STATUS_OK; i++) {
         *more = *more || runs(g, &g->strands[i]);
     }
     return code;
+}
+
+size_t generation_rows(const struct generation *g)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < g->options.n_starts; i++) {
+        const struct strand *s = &g->strands[i];
+        rows += !g->opened   ? g->options.starts[i].n_ids
+                : runs(g, s) ? s->n_ids - s->cache.length
+                             : 0;
+    }
+    return rows;
 }

@@ -92,7 +92,8 @@ static int begin(struct lens_reading *r, struct status *st)
     r->logits = memory_alloc(r->ended ? 1 : e->config.vocab_size, sizeof *r->logits);
     r->tokens = memory_alloc(LENS_CHUNK, sizeof *r->tokens);
     r->taken = memory_alloc((r->n_rows + 1) * LENS_CHUNK * D, sizeof *r->taken);
-    if (!r->ids || !r->logits || !r->tokens || !r->taken) {
+    r->taps = memory_alloc(r->n_rows + 2, sizeof *r->taps);
+    if (!r->ids || !r->logits || !r->tokens || !r->taken || !r->taps) {
         return status_no_memory(st, (r->n_rows + 1) * LENS_CHUNK * D * sizeof *r->taken);
     }
     memcpy(r->ids, o->ids, o->n_ids * sizeof *r->ids);
@@ -132,6 +133,7 @@ void lens_reading_close(struct lens_reading *r)
     memory_free(r->logits);
     memory_free(r->tokens);
     memory_free(r->taken);
+    memory_free(r->taps);
     memory_free(r->x);
     memory_free(r->ready);
     memory_free(r->rows);
@@ -147,9 +149,10 @@ static float *taken_rows(const struct lens_reading *r, size_t row)
 }
 
 /* A tap for each row of a position, one for the last norm, one for the logits. */
-static size_t set_taps(const struct lens_reading *r, struct tap *taps, const int32_t *last)
+static size_t set_taps(const struct lens_reading *r, const int32_t *last)
 {
     const struct lens_options *o = &r->options;
+    struct tap *taps = r->taps;
     size_t n = 0;
     for (size_t i = 0; i < o->n_sites; i++) {
         const struct lens_site *site = &o->sites[i];
@@ -189,12 +192,17 @@ static int tune(const struct lens_reading *r, struct status *st)
     return code;
 }
 
-/* The next tokens that the model has not read yet. */
-static int run_chunk(struct lens_reading *r, struct session *session, const atomic_bool *cancel,
-                     struct status *st)
+/* How many tokens the next chunk has. */
+static size_t next_chunk(const struct lens_reading *r)
 {
-    size_t first = r->cache.length, n = r->n_ids - first;
-    n = n < LENS_CHUNK ? n : LENS_CHUNK;
+    size_t n = r->n_ids - r->cache.length;
+    return n < LENS_CHUNK ? n : LENS_CHUNK;
+}
+
+/* A pass over the next tokens that the model has not read yet. */
+static void set_pass(struct lens_reading *r, struct pass_part *part)
+{
+    size_t first = r->cache.length, n = next_chunk(r);
     r->chunk = r->chunk_read = 0;
     r->chunk_first = first;
     for (size_t i = 0; i < n; i++) {
@@ -203,28 +211,17 @@ static int run_chunk(struct lens_reading *r, struct session *session, const atom
             r->tokens[r->chunk++] = (int32_t)i;
         }
     }
-    struct tap *taps = memory_alloc(r->n_rows + 2, sizeof *taps);
-    if (!taps) {
-        return status_no_memory(st, (r->n_rows + 2) * sizeof *taps);
-    }
-    int32_t last = (int32_t)(n - 1);
     bool chooses = !r->ended && first + n == r->n_ids;
-    struct taps all = {.taps = taps, .n = set_taps(r, taps, chooses ? &last : NULL)};
-    struct sequence sequence = {.ids = r->ids + first, .n = n, .cache = &r->cache};
-    struct edits_run run = {.of_sequence = &r->edits, .n_sequences = 1};
-    struct forward_hook hook = edits_hook(&run);
-    int code =
-        forward_run(session->forward, &sequence, 1, &all, r->edits ? &hook : NULL, cancel, st);
-    memory_free(taps);
-    if (code == STATUS_OK && run.st.code) {
-        *st = run.st;
-        code = (int)st->code;
+    r->last = (int32_t)(n - 1);
+    r->sequence = (struct sequence){.ids = r->ids + first, .n = n, .cache = &r->cache};
+    r->run = (struct edits_run){.of_sequence = &r->edits, .n_sequences = 1};
+    *part = (struct pass_part){.sequences = &r->sequence,
+                               .n_sequences = 1,
+                               .taps = r->taps,
+                               .n_taps = set_taps(r, chooses ? &r->last : NULL)};
+    if (r->edits) {
+        part->hook = edits_hook(&r->run);
     }
-    if (code == STATUS_OK) {
-        atomic_fetch_add(&r->engine->tokens_computed, n);
-        code = tune(r, st);
-    }
-    return code;
 }
 
 static void choose(struct lens_reading *r)
@@ -274,17 +271,36 @@ static int read_group(struct lens_reading *r, struct status *st)
     return code;
 }
 
-int lens_reading_step(struct lens_reading *r, struct session *session, const atomic_bool *cancel,
-                      bool *more, struct status *st)
+int lens_reading_prepare(struct lens_reading *r, struct pass_part *part, struct status *st)
 {
-    *more = false;
     r->n_ready = 0;
     int code = r->ids ? STATUS_OK : begin(r, st);
-    if (code == STATUS_OK && r->chunk_read == r->chunk) {
+    r->n_sequences = code == STATUS_OK && r->chunk_read == r->chunk;
+    if (r->n_sequences) {
         if (r->cache.length == r->n_ids) {
             choose(r);
         }
-        code = run_chunk(r, session, cancel, st);
+        set_pass(r, part);
+    }
+    return code;
+}
+
+void lens_reading_drop(struct lens_reading *r)
+{
+    if (r->n_sequences) {
+        r->chunk = r->chunk_read = 0; /* its rows were not taken */
+    }
+}
+
+int lens_reading_finish(struct lens_reading *r, bool *more, struct status *st)
+{
+    int code = STATUS_OK;
+    *more = false;
+    if (r->n_sequences && r->run.st.code) {
+        *st = r->run.st;
+        code = (int)st->code;
+    } else if (r->n_sequences) {
+        code = tune(r, st);
     }
     if (code == STATUS_OK && r->chunk_read < r->chunk) {
         code = read_group(r, st);
@@ -294,6 +310,15 @@ int lens_reading_step(struct lens_reading *r, struct session *session, const ato
         *more = r->chunk_read < r->chunk || r->cache.length < r->n_ids || !r->ended;
     }
     return code;
+}
+
+size_t lens_reading_rows(const struct lens_reading *r)
+{
+    size_t all = r->options.n_ids;
+    return !r->ids                       ? (all < LENS_CHUNK ? all : LENS_CHUNK)
+           : r->chunk_read < r->chunk    ? 0
+           : r->cache.length == r->n_ids ? 1
+                                         : next_chunk(r);
 }
 
 const struct lens_position *lens_reading_ready(const struct lens_reading *r, size_t *n)

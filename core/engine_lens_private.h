@@ -28,6 +28,13 @@ struct lens_reading {
     int32_t *tokens; /* [chunk] of this run: the positions that are read */
     size_t chunk, chunk_first, chunk_read;
 
+    /* The pass that brings the next chunk; n_sequences 0 while the last one is being read. */
+    struct tap *taps; /* [n_rows + 2] */
+    struct sequence sequence;
+    size_t n_sequences;
+    struct edits_run run;
+    int32_t last; /* of this run: the token whose logits are wanted */
+
     /* What the last step has read: */
     struct lens_position *ready; /* [group] */
     struct readout_row *rows;    /* [group, n_rows] */

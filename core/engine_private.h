@@ -6,6 +6,7 @@
 #include "core/engine.h"
 #include "core/formats/model_folder.h"
 #include "core/gemma/forward.h"
+#include "core/gemma/pass.h"
 #include "core/gemma/tokenizer.h"
 #include "core/gemma/weights.h"
 #include "core/lens/tuned.h"
@@ -23,7 +24,7 @@ struct engine {
     size_t n_tuned;
     bool has_chat_template;
     struct hash identity;
-    atomic_uint_fast64_t tokens_computed;
+    atomic_uint_fast64_t tokens_computed, passes_computed;
     _Atomic(uint64_t *) words; /* bit per id: its text is a word; NULL until a lens asks */
 };
 
@@ -50,6 +51,35 @@ int engine_decoder_close(struct decoder *d, int code, struct status *st);
 
 /* Row j < d_sae -> out [d_out]. */
 int engine_decoder_row(const struct decoder *d, size_t j, float *out, struct status *st);
+
+/* The two halves of a task (engine.h). prepare says in *part what the pass is to do, which stays
+ * the task's own until finish or drop; after an error there is neither. finish makes something of
+ * the rows; drop ends what was prepared where the pass has failed. */
+int trace_prepare(struct engine *engine, struct engine_task *task, struct pass_part *part,
+                  struct status *st);
+int trace_finish(struct engine_task *task, struct status *st);
+void trace_drop(struct engine_task *task);
+
+int attribution_prepare(struct engine *engine, struct attribution *a, struct pass_part *part,
+                        struct status *st);
+int attribution_finish(struct engine *engine, struct attribution *a, struct status *st);
+void attribution_drop(struct attribution *a);
+
+int dark_reading_prepare(struct dark_reading *reading, struct pass_part *part, struct status *st);
+int dark_reading_finish(struct dark_reading *reading, bool *more, struct status *st);
+
+int lens_reading_prepare(struct lens_reading *reading, struct pass_part *part, struct status *st);
+int lens_reading_finish(struct lens_reading *reading, bool *more, struct status *st);
+void lens_reading_drop(struct lens_reading *reading);
+
+int generation_prepare(struct generation *generation, struct pass_part *part, struct status *st);
+int generation_finish(struct generation *generation, bool *more, struct status *st);
+void generation_drop(struct generation *generation);
+
+/* Rows of the next step's pass. */
+size_t dark_reading_rows(const struct dark_reading *reading);
+size_t lens_reading_rows(const struct lens_reading *reading);
+size_t generation_rows(const struct generation *generation);
 
 /* Checks ids and edits; `more` says that a token is to be generated, which needs room. */
 int engine_check_start(const struct engine *engine, const struct generation_start *start, bool more,

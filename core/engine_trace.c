@@ -174,34 +174,17 @@ static int open_edits(struct trace *t, struct status *st)
     return code;
 }
 
-static int run_model(struct trace *t, struct session *session, const atomic_bool *cancel,
-                     struct status *st)
+static int add_sequences(struct trace *t, struct status *st)
 {
-    struct sequence *sequences = memory_zalloc(t->n_prompts, sizeof *sequences);
-    if (!sequences) {
-        return status_no_memory(st, t->n_prompts * sizeof *sequences);
+    t->sequences = memory_zalloc(t->n_prompts, sizeof *t->sequences);
+    if (!t->sequences) {
+        return status_no_memory(st, t->n_prompts * sizeof *t->sequences);
     }
-    size_t tokens = 0;
     for (size_t i = 0; i < t->n_prompts; i++) {
-        sequences[i].ids = t->prompts[i].ids;
-        sequences[i].n = t->prompts[i].n_ids;
-        tokens += t->prompts[i].n_ids;
+        t->sequences[i].ids = t->prompts[i].ids;
+        t->sequences[i].n = t->prompts[i].n_ids;
     }
-    struct taps taps = {.taps = t->taps, .n = t->n_taps};
-    struct edits_run run = {.of_sequence = t->edits, .n_sequences = t->n_prompts};
-    struct forward_hook hook = edits_hook(&run);
-    int code = forward_run(session->forward, sequences, t->n_prompts, &taps,
-                           t->edited ? &hook : NULL, cancel, st);
-    if (code == STATUS_OK && run.st.code) {
-        *st = run.st;
-        code = (int)st->code;
-    }
-    if (code == STATUS_OK) {
-        atomic_fetch_add(&t->engine->tokens_computed, tokens);
-        code = engine_check_weights(t->engine, st);
-    }
-    memory_free(sequences);
-    return code;
+    return STATUS_OK;
 }
 
 static void free_trace(struct trace *t)
@@ -225,30 +208,71 @@ static void free_trace(struct trace *t)
         edits_close(t->edits[i]);
     }
     memory_free(t->edits);
+    memory_free(t->sequences);
     memory_free(t->runs);
     memory_free(t->taps);
+    memory_free(t);
 }
 
-int engine_trace(struct session *session, struct engine_prompt *prompts, size_t n_prompts,
-                 const atomic_bool *cancel, struct status *st)
+/* Ends a trace; after an error no read is filled. */
+static int close_trace(struct engine_task *task, int code)
 {
-    struct trace t = {.engine = session->engine, .prompts = prompts, .n_prompts = n_prompts};
-    int code = STATUS_OK;
-    for (size_t i = 0; i < n_prompts && code == STATUS_OK; i++) {
-        code = engine_prepare_prompt(t.engine, &prompts[i], st);
-    }
-    if (code == STATUS_OK) {
-        (void)((code = collect_runs(&t, st)) || (code = add_taps(&t, st)) ||
-               (code = open_edits(&t, st)) || (code = run_model(&t, session, cancel, st)));
-    }
-    for (size_t i = 0; i < t.n_runs && code == STATUS_OK; i++) {
-        code = trace_encode_run(&t, &t.runs[i], st);
-    }
-    free_trace(&t);
-    for (size_t i = 0; i < n_prompts && code != STATUS_OK; i++) {
-        for (size_t j = 0; j < prompts[i].n_reads; j++) {
-            engine_read_free(&prompts[i].reads[j]);
+    free_trace(task->trace);
+    task->trace = NULL;
+    for (size_t i = 0; i < task->n_prompts && code != STATUS_OK; i++) {
+        for (size_t j = 0; j < task->prompts[i].n_reads; j++) {
+            engine_read_free(&task->prompts[i].reads[j]);
         }
     }
     return code;
+}
+
+int trace_prepare(struct engine *engine, struct engine_task *task, struct pass_part *part,
+                  struct status *st)
+{
+    struct trace *t = task->trace = memory_zalloc(1, sizeof *t);
+    if (!t) {
+        return status_no_memory(st, sizeof *t);
+    }
+    t->engine = engine;
+    t->prompts = task->prompts;
+    t->n_prompts = task->n_prompts;
+    int code = STATUS_OK;
+    for (size_t i = 0; i < t->n_prompts && code == STATUS_OK; i++) {
+        code = engine_prepare_prompt(engine, &t->prompts[i], st);
+    }
+    if (code == STATUS_OK) {
+        (void)((code = collect_runs(t, st)) || (code = add_taps(t, st)) ||
+               (code = open_edits(t, st)) || (code = add_sequences(t, st)));
+    }
+    if (code) {
+        return close_trace(task, code);
+    }
+    t->run = (struct edits_run){.of_sequence = t->edits, .n_sequences = t->n_prompts};
+    *part = (struct pass_part){.sequences = t->sequences,
+                               .n_sequences = t->n_prompts,
+                               .taps = t->taps,
+                               .n_taps = t->n_taps};
+    if (t->edited) {
+        part->hook = edits_hook(&t->run);
+    }
+    return STATUS_OK;
+}
+
+int trace_finish(struct engine_task *task, struct status *st)
+{
+    struct trace *t = task->trace;
+    int code = (int)t->run.st.code;
+    if (code) {
+        *st = t->run.st;
+    }
+    for (size_t i = 0; i < t->n_runs && code == STATUS_OK; i++) {
+        code = trace_encode_run(t, &t->runs[i], st);
+    }
+    return close_trace(task, code);
+}
+
+void trace_drop(struct engine_task *task)
+{
+    (void)close_trace(task, STATUS_CANCELLED);
 }

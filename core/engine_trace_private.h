@@ -36,8 +36,10 @@ struct trace {
     size_t n_runs;
     struct tap *taps;
     size_t n_taps;
-    struct edits **edits; /* [n_prompts] */
-    bool edited;          /* one of them is not NULL */
+    struct edits **edits;       /* [n_prompts] */
+    struct edits_run run;       /* what they do in the pass */
+    bool edited;                /* one of them is not NULL */
+    struct sequence *sequences; /* [n_prompts] */
 };
 
 static inline bool trace_reads_source(const struct engine_read *r, const struct source_run *run)

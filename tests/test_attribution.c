@@ -1,112 +1,10 @@
 /* POST /v1/attribution: the oracle's section c over HTTP, sums that add up at every site, and what
  * is refused. */
-#include "tests/oracle.h"
-#include "tests/v1.h"
+#include "tests/lens_replies.h"
 
 #include <math.h>
 
 #define PATH "/v1/attribution"
-
-/* One value of the reply. */
-__attribute__((format(printf, 2, 3))) static double at(const cJSON *reply, const char *format, ...)
-{
-    char path[200];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(path, sizeof path, format, args);
-    va_end(args);
-    return v1_number(reply, path);
-}
-
-static void near(double got, const struct tensor *want, size_t i, const char *what)
-{
-    float value = (float)got;
-    oracle_compare(&value, want, i, 1, 1e-3, 1e-4, what);
-}
-
-/* A part of a list of {index, activation, value} by its index; 0 where it is not there. */
-static double part_value(const cJSON *list, size_t index)
-{
-    const cJSON *part;
-    cJSON_ArrayForEach(part, list)
-    {
-        if (v1_number(part, "index") == (double)index) {
-            return v1_number(part, "value");
-        }
-    }
-    return 0.0;
-}
-
-static void compare_model(const struct oracle *o, const char *p, const cJSON *r, size_t L, size_t H)
-{
-    for (size_t i = 0; i < 3; i++) {
-        near(at(r, "precap.%zu", i), oracle_array(o, "%s.dla.precap", p), i, "precap");
-        near(at(r, "logit.%zu", i), oracle_array(o, "%s.dla.logit", p), i, "logit");
-        near(at(r, "embed.%zu", i), oracle_array(o, "%s.dla.embed", p), i, "embed");
-        double sum = at(r, "embed.%zu", i);
-        for (size_t l = 0; l < L; l++) {
-            double attn = at(r, "attn.%zu.%zu", l, i), heads = 0;
-            near(attn, oracle_array(o, "%s.dla.attn", p), l * 3 + i, "attn");
-            near(at(r, "mlp.%zu.%zu", l, i), oracle_array(o, "%s.dla.mlp", p), l * 3 + i, "mlp");
-            sum += attn + at(r, "mlp.%zu.%zu", l, i);
-            for (size_t h = 0; h < H; h++) {
-                double head = at(r, "heads.%zu.%zu.%zu", l, h, i);
-                near(head, oracle_array(o, "%s.dla.heads", p), (l * H + h) * 3 + i, "heads");
-                heads += head;
-            }
-            CHECK_NEAR(heads, attn, 1e-4);
-        }
-        CHECK_NEAR(sum, at(r, "precap.%zu", i), 1e-4);
-        CHECK_NEAR(at(r, "rest.%zu", i), 0, 1e-4);
-    }
-}
-
-static void compare_neurons(const struct oracle *o, const char *p, const cJSON *r, int layer)
-{
-    const struct tensor *neurons = oracle_array(o, "%s.dla.neurons", p);
-    const struct tensor *top = oracle_array(o, "%s.dla.neurons_top", p);
-    size_t F = neurons->shape[1];
-    CHECK(at(r, "neuron_layer") == layer && v1_size(r, "neurons_top") == 3);
-    for (size_t i = 0; i < 3; i++) {
-        char path[64];
-        (void)snprintf(path, sizeof path, "neurons_top.%zu", i);
-        const cJSON *list = v1_at(r, path);
-        CHECK((size_t)cJSON_GetArraySize(list) == F);
-        for (size_t k = 0; k < 10; k++) {
-            CHECK(at(list, "%zu.index", k) == oracle_int(top, i * 10 + k));
-        }
-        for (size_t j = 0; j < F; j++) {
-            near(part_value(list, j), neurons, i * F + j, "neurons");
-        }
-        CHECK_NEAR(at(r, "neurons_sum.%zu", i), at(r, "mlp.%d.%zu", layer, i), 1e-4);
-    }
-}
-
-static void compare_source(const struct oracle *o, const char *p, const cJSON *r, const char *name,
-                           int layer, size_t L)
-{
-    const struct tensor *features = oracle_array(o, "%s.dla.features", p);
-    size_t S = features->shape[1];
-    for (size_t i = 0; i < 3; i++) {
-        const cJSON *lists = json_get(json_get(r, "features"), name);
-        const cJSON *list = cJSON_GetArrayItem(lists, (int)i);
-        double sum = 0, later = 0;
-        for (size_t j = 0; j < S; j++) {
-            double value = part_value(list, j);
-            near(value, features, i * S + j, "features");
-            sum += value;
-        }
-        double bias = at(json_get(json_get(r, "sae_bias"), name), "%zu", i);
-        double error = at(json_get(json_get(r, "sae_error"), name), "%zu", i);
-        near(bias, oracle_array(o, "%s.dla.sae_bias", p), i, "sae_bias");
-        near(error, oracle_array(o, "%s.dla.sae_error", p), i, "sae_error");
-        CHECK_NEAR(sum, at(json_get(json_get(r, "features_sum"), name), "%zu", i), 1e-4);
-        for (size_t l = (size_t)layer + 1; l < L; l++) {
-            later += at(r, "attn.%zu.%zu", l, i) + at(r, "mlp.%zu.%zu", l, i);
-        }
-        CHECK_NEAR(sum + bias + error + later, at(r, "precap.%zu", i), 1e-4);
-    }
-}
 
 static void meets_every_array_of_the_oracle(void)
 {
@@ -121,27 +19,11 @@ static void meets_every_array_of_the_oracle(void)
                 struct oracle o;
                 REQUIRE(oracle_open(&o, oracle_names[f]));
                 REQUIRE(v1_open_threads(&v, o.folder, threads));
-                const struct gemma_config *c = engine_config(v.app.engine);
-                const cJSON *dla = json_get(json_get(o.lenses, "dla"), prompts[p]);
-                const char *name = v1_string(dla, "source");
-                const struct sae_source *source =
-                    catalogue_find(engine_catalogue(v.app.engine), name);
-                int layer = (int)v1_number(dla, "neuron_layer");
-                char *targets = cJSON_PrintUnformatted(json_get(dla, "targets"));
-                char after[400];
-                (void)snprintf(after, sizeof after,
-                               ",\"targets\":%s,\"sources\":[\"%s\"],\"neuron_layer\":%d,"
-                               "\"top\":1000}",
-                               targets, name, layer);
-                struct v1_answer a =
-                    v1_ask_oracle(&v, oracle_names[f], prompts[p], PATH, "{\"tokens\":", after);
-                CHECK(a.status == 200 && source != NULL);
-                if (a.status == 200 && source) {
-                    CHECK(at(a.json, "position") == v1_number(dla, "position"));
-                    compare_model(&o, prompts[p], a.json, c->n_layers, c->n_heads);
-                    compare_neurons(&o, prompts[p], a.json, layer);
-                    compare_source(&o, prompts[p], a.json, name, source->layer, c->n_layers);
-                    CHECK(v1_both_spellings(a.json) == 0);
+                char *body = attribution_body(&o, prompts[p]);
+                struct v1_answer a = v1_post(&v, PATH, body);
+                CHECK(a.status == 200);
+                if (a.status == 200) {
+                    attribution_compare_reply(&o, &v, prompts[p], a.json);
                     compared++;
                 }
                 if (first[0]) { /* the number of threads changes no byte */
@@ -150,7 +32,7 @@ static void meets_every_array_of_the_oracle(void)
                     CHECK(a.length < sizeof first);
                     (void)snprintf(first, sizeof first, "%s", a.text);
                 }
-                free(targets);
+                memory_free(body);
                 v1_free(&a);
                 v1_close(&v);
                 oracle_close(&o);
@@ -164,14 +46,14 @@ static void meets_every_array_of_the_oracle(void)
 static double whole(const cJSON *r, const struct sae_source *s, size_t L, size_t i)
 {
     if (s->output == POINT_MLP_OUT) {
-        return at(r, "mlp.%d.%zu", s->layer, i);
+        return attribution_at(r, "mlp.%d.%zu", s->layer, i);
     }
     if (s->output == POINT_Z || s->output == POINT_ATTN_OUT) {
-        return at(r, "attn.%d.%zu", s->layer, i);
+        return attribution_at(r, "attn.%d.%zu", s->layer, i);
     }
-    double sum = at(r, "precap.%zu", i);
+    double sum = attribution_at(r, "precap.%zu", i);
     for (size_t l = (size_t)s->layer + (s->output == POINT_RESID_POST); l < L; l++) {
-        sum -= at(r, "attn.%zu.%zu", l, i) + at(r, "mlp.%zu.%zu", l, i);
+        sum -= attribution_at(r, "attn.%zu.%zu", l, i) + attribution_at(r, "mlp.%zu.%zu", l, i);
     }
     return sum;
 }
@@ -197,11 +79,12 @@ static void sources_of_every_site_add_up(void)
             struct v1_answer a = v1_post(&v, PATH, body);
             CHECK(a.status == 200);
             for (size_t i = 0; i < 2 && a.status == 200; i++) {
-                double features =
-                    at(json_get(json_get(a.json, "features_sum"), source->name), "%zu", i);
-                double sum = features +
-                             at(json_get(json_get(a.json, "sae_bias"), source->name), "%zu", i) +
-                             at(json_get(json_get(a.json, "sae_error"), source->name), "%zu", i);
+                double features = attribution_at(
+                    json_get(json_get(a.json, "features_sum"), source->name), "%zu", i);
+                double sum =
+                    features +
+                    attribution_at(json_get(json_get(a.json, "sae_bias"), source->name), "%zu", i) +
+                    attribution_at(json_get(json_get(a.json, "sae_error"), source->name), "%zu", i);
                 CHECK_NEAR(sum, whole(a.json, source, L, i), 1e-4);
                 const cJSON *list = cJSON_GetArrayItem(
                     json_get(json_get(a.json, "features"), source->name), (int)i);
@@ -233,7 +116,7 @@ static void names_its_targets_and_takes_the_likeliest_by_default(void)
     struct v1_answer a = v1_post(&v, PATH, "{\"prompt\":\"In the beginning\"}");
     CHECK(a.status == 200 && v1_size(a.json, "targets") == 1);
     CHECK_STRING(v1_string(a.json, "targets.0.token"), " of");
-    CHECK(at(a.json, "targets.0.id") == 287 && at(a.json, "position") == 3);
+    CHECK(attribution_at(a.json, "targets.0.id") == 287 && attribution_at(a.json, "position") == 3);
     CHECK(v1_size(a.json, "attn") == 5 && v1_size(a.json, "attn.0") == 1);
     v1_free(&a);
     struct v1_answer trace =
@@ -242,10 +125,11 @@ static void names_its_targets_and_takes_the_likeliest_by_default(void)
     a = v1_post(&v, PATH,
                 "{\"prompt\":\"In the beginning\",\"position\":1,\"targets\":[\" God\",270]}");
     CHECK(v1_size(a.json, "targets") == 2);
-    CHECK_NEAR(at(a.json, "logit.1"), at(trace.json, "tensors.logits.data.270"), 1e-4);
+    CHECK_NEAR(attribution_at(a.json, "logit.1"),
+               attribution_at(trace.json, "tensors.logits.data.270"), 1e-4);
     CHECK_STRING(v1_string(a.json, "targets.0.token"), " God");
-    double share = at(a.json, "logit.0") / 30.0;
-    CHECK_NEAR(at(a.json, "slope.0"), 1 - share * share, 1e-5);
+    double share = attribution_at(a.json, "logit.0") / 30.0;
+    CHECK_NEAR(attribution_at(a.json, "slope.0"), 1 - share * share, 1e-5);
     v1_free(&trace);
     v1_free(&a);
     v1_close(&v);
@@ -269,12 +153,12 @@ static void edits_are_seen_and_those_of_strength_0_change_no_byte(void)
         struct v1_answer a = v1_post(&v, PATH, body);
         REQUIRE(a.status == 200 && plain.status == 200);
         CHECK((strcmp(a.text, plain.text) == 0) == (strength == 0));
-        double sum = at(a.json, "embed.0") + at(a.json, "rest.0");
+        double sum = attribution_at(a.json, "embed.0") + attribution_at(a.json, "rest.0");
         for (int l = 0; l < 5; l++) {
-            sum += at(a.json, "attn.%d.0", l) + at(a.json, "mlp.%d.0", l);
+            sum += attribution_at(a.json, "attn.%d.0", l) + attribution_at(a.json, "mlp.%d.0", l);
         }
-        CHECK_NEAR(sum, at(a.json, "precap.0"), 1e-4);
-        CHECK((fabs(at(a.json, "rest.0")) > 1e-2) == (strength != 0));
+        CHECK_NEAR(sum, attribution_at(a.json, "precap.0"), 1e-4);
+        CHECK((fabs(attribution_at(a.json, "rest.0")) > 1e-2) == (strength != 0));
         v1_free(&a);
     }
     v1_free(&plain);

@@ -1,102 +1,10 @@
 /* POST /v1/dark-matter held against section f of the oracle: every array and every total of every
  * fixture, of window and seven, alone and beside other requests, with one thread and with two. */
 #include "tests/hold.h"
-#include "tests/oracle.h"
+#include "tests/lens_replies.h"
 
 #define DARK "/v1/dark-matter"
 #define DEMO_BODY "\"prompt\":\"In the beginning\",\"source\":\"2-gemmascope-res-2k\""
-
-static const char *const words[] = {"res", "att", "mlp", "tc"};
-static const char *const prompts[] = {"window", "seven"};
-
-static char *body_of(const struct oracle *o, const char *prompt, const char *word)
-{
-    const struct oracle_prompt p = oracle_prompt_named(o, prompt);
-    const char *source = cJSON_GetStringValue(json_get(json_get(o->lenses, "names"), word));
-    struct text body = {0};
-    text_printf(&body, "{\"source\":\"%s\",\"top\":2,\"tokens\":[", source);
-    for (size_t i = 0; i < p.n; i++) {
-        text_printf(&body, "%s%d", i ? "," : "", (int)p.ids[i]);
-    }
-    text_string(&body, "]}");
-    return text_take(&body, NULL);
-}
-
-/* The arrays whose names begin with prefix; returns how many there were. */
-static int compare_arrays(const struct oracle *o, const cJSON *reply, const char *prefix)
-{
-    static const char *const fine[] = {"cosine", "rel_err", "fvu_token", "err_share"};
-    int compared = 0;
-    for (size_t i = 0; i < safetensors_count(o->files[1]); i++) {
-        const char *name = safetensors_name(o->files[1], i);
-        if (strncmp(name, prefix, strlen(prefix)) != 0) {
-            continue;
-        }
-        const struct tensor *want = safetensors_find(o->files[1], name);
-        const cJSON *got = json_get(reply, name + strlen(prefix));
-        double absolute = 1e-3, relative = 1e-4;
-        for (size_t k = 0; k < sizeof fine / sizeof fine[0]; k++) {
-            if (strcmp(name + strlen(prefix), fine[k]) == 0) {
-                absolute = 2e-4;
-                relative = 0.0;
-            }
-        }
-        bool ids = strcmp(name + strlen(prefix), "l0") == 0 ||
-                   strcmp(name + strlen(prefix), "argmax") == 0;
-        CHECK((size_t)cJSON_GetArraySize(got) == want->shape[0]);
-        for (size_t t = 0; t < want->shape[0]; t++) {
-            const cJSON *item = cJSON_GetArrayItem(got, (int)t);
-            float value = cJSON_IsNumber(item) ? (float)item->valuedouble : NAN;
-            if (ids) {
-                CHECK((int32_t)value == oracle_int(want, t));
-            } else {
-                oracle_compare(&value, want, t, 1, absolute, relative, name);
-            }
-        }
-        compared++;
-    }
-    return compared;
-}
-
-static int compare_totals(const struct oracle *o, const cJSON *totals, const char *prompt,
-                          const char *word)
-{
-    char name[32];
-    int compared = 0;
-    snprintf(name, sizeof name, "%s.%s", prompt, word);
-    const cJSON *want;
-    cJSON_ArrayForEach(want, json_get(json_get(o->lenses, "dark"), name))
-    {
-        const cJSON *got = cJSON_GetObjectItemCaseSensitive(totals, want->string);
-        if (cJSON_IsString(want)) {
-            continue; /* source */
-        }
-        compared++;
-        if (cJSON_IsNull(want)) {
-            CHECK(cJSON_IsNull(got));
-        } else if (!cJSON_IsNumber(got) || fabs(got->valuedouble - want->valuedouble) >
-                                               1e-3 + 1e-4 * fabs(want->valuedouble)) {
-            printf("    %s %s %s: expected %.7g, found %.7g\n", o->folder, name, want->string,
-                   want->valuedouble, cJSON_IsNumber(got) ? got->valuedouble : (double)NAN);
-            test_failures_++;
-        }
-    }
-    return compared;
-}
-
-static int compare(const struct oracle *o, const struct v1_answer *a, const char *prompt,
-                   const char *word)
-{
-    char prefix[64];
-    CHECK(a->status == 200);
-    CHECK(v1_both_spellings(a->json) == 0);
-    snprintf(prefix, sizeof prefix, "%s.dark_%s.", prompt, word);
-    int compared = compare_arrays(o, a->json, prefix);
-    CHECK(compared == (strcmp(word, "tc") == 0 ? 13 : 19));
-    int totals = compare_totals(o, json_get(a->json, "totals"), prompt, word);
-    CHECK(totals == (strcmp(word, "tc") == 0 ? 10 : 21));
-    return compared + totals;
-}
 
 static void meets_every_array_and_total_alone(void)
 {
@@ -107,9 +15,9 @@ static void meets_every_array_and_total_alone(void)
             REQUIRE(oracle_open(&o, oracle_names[f]));
             REQUIRE(v1_open_threads(&v, o.folder, threads));
             for (int i = 0; i < 8; i++) {
-                char *body = body_of(&o, prompts[i / 4], words[i % 4]);
+                char *body = dark_body(&o, lens_prompts[i / 4], dark_words[i % 4]);
                 struct v1_answer a = v1_post(&v, DARK, body);
-                CHECK(compare(&o, &a, prompts[i / 4], words[i % 4]) > 0);
+                CHECK(dark_compare_reply(&o, &a, lens_prompts[i / 4], dark_words[i % 4]) > 0);
                 v1_free(&a);
                 memory_free(body);
             }
@@ -148,7 +56,7 @@ static void answers_the_same_beside_other_requests(void)
         for (int i = 0; i < 16; i++) {
             callers[i] = (struct caller){.v = &v, .path = i % 2 ? "/v1/trace" : DARK};
             callers[i].body = i % 2 ? memory_string("{\"tokens\":[2,5,9],\"read\":[\"loss\"]}")
-                                    : body_of(&o, prompts[i / 8], words[i / 2 % 4]);
+                                    : dark_body(&o, lens_prompts[i / 8], dark_words[i / 2 % 4]);
             CHECK(pthread_create(&callers[i].thread, NULL, call, &callers[i]) == 0);
         }
         while (queue_depth(v.app.queue) < 16) {
@@ -161,7 +69,7 @@ static void answers_the_same_beside_other_requests(void)
         }
         for (int i = 0; i < 16; i += 2) {
             struct v1_answer alone = v1_post(&v, DARK, callers[i].body);
-            compare(&o, &callers[i].answer, prompts[i / 8], words[i / 2 % 4]);
+            dark_compare_reply(&o, &callers[i].answer, lens_prompts[i / 8], dark_words[i / 2 % 4]);
             CHECK_STRING(callers[i].answer.text, alone.text);
             v1_free(&alone);
         }

@@ -1,41 +1,5 @@
 /* The field `edits` over HTTP: every edit of the oracle, in both spellings, and every refusal. */
-#include "tests/oracle.h"
-#include "tests/v1.h"
-
-/* An op of the oracle as a request writes it. */
-static void write_op(struct text *out, const cJSON *op)
-{
-    static const char *const same[] = {"source", "strength", "multiplier", "unit",
-                                       "values", "dim",      "value"};
-    const char *kind = json_get(op, "kind")->valuestring;
-    const cJSON *where = json_get(op, "positions");
-    text_printf(out, "{\"type\":\"%s\"", strcmp(kind, "set_dim") == 0 ? "set" : kind);
-    for (size_t i = 0; i < TEST_COUNT(same); i++) {
-        char *value = json_get(op, same[i]) ? cJSON_PrintUnformatted(json_get(op, same[i])) : NULL;
-        if (value) {
-            text_printf(out, ",\"%s\":%s", same[i], value);
-        }
-        free(value);
-    }
-    if (json_get(op, "site")) {
-        text_printf(out, ",\"point\":\"%s.%d\"", json_get(op, "site")->valuestring,
-                    json_get(op, "layer")->valueint);
-    }
-    if (json_get(op, "feature")) {
-        text_printf(out, ",\"index\":\"%d\"", json_get(op, "feature")->valueint);
-    }
-    if (json_get(op, "features")) {
-        char *list = cJSON_PrintUnformatted(json_get(op, "features"));
-        text_printf(out, ",\"indices\":%s", list);
-        free(list);
-    }
-    if (where && strcmp(where->valuestring, "skip_bos") == 0) {
-        text_string(out, out->length % 2 ? ",\"skipBos\":true" : ",\"skip_bos\":true");
-    } else if (where) {
-        text_printf(out, ",\"positions\":\"%s\"", where->valuestring);
-    }
-    text_char(out, '}');
-}
+#include "tests/edit_replies.h"
 
 static void every_edit_of_the_oracle_is_met_over_http(void)
 {
@@ -43,37 +7,14 @@ static void every_edit_of_the_oracle_is_met_over_http(void)
         struct oracle o;
         struct v1 v;
         REQUIRE(oracle_open(&o, oracle_names[i]) && v1_open(&v, o.folder));
-        const cJSON *edit, *op;
+        const cJSON *edit;
         cJSON_ArrayForEach(edit, json_get(o.lenses, "edits"))
         {
-            const char *name = json_get(edit, "name")->valuestring;
-            struct text after = {0};
-            text_string(&after, ",\"read\":[\"logits\"],\"positions\":[-4,-3,-2,-1],\"edits\":[");
-            cJSON_ArrayForEach(op, json_get(edit, "ops"))
-            {
-                text_string(&after, op->prev->next ? "," : "");
-                write_op(&after, op);
-            }
-            text_string(&after, "]}");
-            struct v1_answer a = v1_ask_oracle(&v, oracle_names[i], "window", "/v1/trace",
-                                               "{\"tokens\":", after.data);
-            const struct tensor *want = oracle_array(&o, "window.edit.%s.logits", name);
-            const cJSON *data = v1_at(a.json, "tensors.logits.data");
-            if (a.status != 200 || !want) {
-                printf("    %s: %d %s\n", name, a.status, a.text);
-                test_failures_++;
-            } else {
-                size_t n = tensor_elements(want), k = 0;
-                float *got = calloc(n, sizeof *got);
-                CHECK((size_t)cJSON_GetArraySize(data) == n);
-                for (const cJSON *item = data->child; item && k < n; item = item->next) {
-                    got[k++] = (float)item->valuedouble;
-                }
-                (void)oracle_compare(got, want, 0, n, 1e-3, 1e-4, name);
-                free(got);
-            }
+            char *body = edit_body(&o, edit);
+            struct v1_answer a = v1_post(&v, "/v1/trace", body);
+            edit_compare_reply(&o, edit, &a);
             v1_free(&a);
-            text_free(&after);
+            memory_free(body);
         }
         v1_close(&v);
         oracle_close(&o);

@@ -1,6 +1,6 @@
 /* POST /v1/lens/prompt: the oracle's tables over HTTP, the frames, and what is refused. */
 #include "tests/chat.h"
-#include "tests/oracle.h"
+#include "tests/lens_replies.h"
 
 #include <pthread.h>
 
@@ -41,33 +41,6 @@ static void free_frames(struct frames *f)
 
 /* --- the oracle ------------------------------------------------------------------------------- */
 
-/* Every layer and position of `prompt`: the five best tokens exactly, their logits to 1e-3. Returns
- * how many rows were compared. */
-static size_t compare(const struct oracle *o, const char *prompt, const cJSON *reply)
-{
-    const struct tensor *ids = oracle_array(o, "%s.lens_ids", prompt);
-    const struct tensor *logits = oracle_array(o, "%s.lens_logits", prompt);
-    size_t L = ids->shape[0], T = ids->shape[1], rows = 0;
-    CHECK((size_t)v1_size(reply, "tokens") == T);
-    for (size_t t = 0; t < T; t++) {
-        char path[64];
-        (void)snprintf(path, sizeof path, "tokens.%zu.results.0", t);
-        const cJSON *site = v1_at(reply, path);
-        CHECK((size_t)v1_size(site, "top_ids") == L);
-        for (size_t l = 0; l < L; l++, rows++) {
-            float got[5] = {0};
-            for (size_t k = 0; k < 5; k++) {
-                (void)snprintf(path, sizeof path, "top_ids.%zu.%zu", l, k);
-                CHECK(v1_number(site, path) == oracle_int(ids, (l * T + t) * 5 + k));
-                (void)snprintf(path, sizeof path, "top_logits.%zu.%zu", l, k);
-                got[k] = (float)v1_number(site, path);
-            }
-            oracle_compare(got, logits, (l * T + t) * 5, 5, 1e-3, 1e-4, prompt);
-        }
-    }
-    return rows;
-}
-
 static void reads_every_layer_as_the_oracle_does(void)
 {
     static const char *const prompts[] = {"one", "window"};
@@ -83,7 +56,7 @@ static void reads_every_layer_as_the_oracle_does(void)
                 struct v1_answer a =
                     v1_ask_oracle(&v, oracle_names[f], prompts[p], PATH,
                                   "{\"tokens\":", ",\"top_n\":5,\"stream\":false}");
-                CHECK(a.status == 200 && compare(&o, prompts[p], a.json) > 0);
+                CHECK(a.status == 200 && lens_compare_reply(&o, prompts[p], a.json) > 0);
                 if (first[p][0]) { /* the number of threads changes no byte */
                     CHECK_STRING(a.text, first[p]);
                 } else {

@@ -35,11 +35,12 @@ static void counts_what_the_server_does(void)
     static const char *const zero[] = {"darkmatter_cache_hits_total",
                                        "darkmatter_cache_misses_total",
                                        "darkmatter_tokens_computed_total",
+                                       "darkmatter_passes_total",
                                        "darkmatter_queue_jobs",
                                        "darkmatter_queue_tokens",
                                        "darkmatter_cached_texts",
                                        "darkmatter_cached_rows"};
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         CHECK(value(text, zero[i]) == 0);
     }
     CHECK(value(text, "darkmatter_database_bytes") > 0);
@@ -55,6 +56,7 @@ static void counts_what_the_server_does(void)
     CHECK(value(text, "darkmatter_cache_hits_total") == 1);
     CHECK(value(text, "darkmatter_cache_misses_total") == 1);
     CHECK(value(text, "darkmatter_tokens_computed_total") == 3);
+    CHECK(value(text, "darkmatter_passes_total") == 1);
     CHECK(value(text, "darkmatter_cached_texts") == 1);
     CHECK(value(text, "darkmatter_cached_rows") == 3);
     memory_free(text);

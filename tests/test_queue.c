@@ -18,7 +18,7 @@ static struct job *job_of(size_t tokens)
 
 static struct queue_wish wish(size_t tokens, size_t texts)
 {
-    return (struct queue_wish){.tokens = tokens, .texts = texts, .large = true};
+    return (struct queue_wish){.tokens = tokens, .steps = texts, .large = true};
 }
 
 static void free_list(struct job *job)
@@ -270,7 +270,7 @@ static struct job *text_from(uint64_t client, size_t tokens)
     struct job *job = job_create(0);
     if (job) {
         job->client = client;
-        job->generation_tokens = tokens;
+        job->work_tokens = tokens;
         job->generation = (struct generation *)job; /* only looked at */
     }
     return job;

@@ -3,6 +3,7 @@
  * put beside it. */
 #include "tests/chat.h"
 #include "tests/oracle.h"
+#include "tests/steer_replies.h"
 
 #define STEER "/v1/steer/completion"
 #define RES "\"source\":\"2-gemmascope-res-2k\""
@@ -29,47 +30,19 @@ static cJSON *last_frame(const char *text, int *n)
 
 /* --- completion ------------------------------------------------------------------------------- */
 
-/* Each run of section e by the requests that mean it; ids are seen as the fixtures' "<id:17>". */
+/* Each run of section e by the requests that mean it. */
 static void every_run_of_the_oracle_is_met_over_http(void)
 {
-    static const char *const runs[] = {"default", "steered", "penalised", "steered_penalised"};
     for (size_t i = 0; i < ORACLE_COUNT; i++) {
         struct oracle o;
         struct v1 v;
         REQUIRE(oracle_open(&o, oracle_names[i]) && v1_open(&v, o.folder));
         for (int r = 0; r < 4; r++) {
-            const cJSON *run = json_get(json_get(o.lenses, "generation"), runs[r]);
-            const cJSON *op = cJSON_GetArrayItem(json_get(run, "ops"), 0);
-            struct text after = {0}, expected = {0};
-            text_printf(&after, ",\"freq_penalty\":%g,\"n_completion_tokens\":20",
-                        json_get(run, "penalty")->valuedouble);
-            if (op) {
-                text_printf(&after,
-                            ",\"types\":[\"DEFAULT\",\"STEERED\"],\"strength_multiplier\":%g,"
-                            "\"features\":[{\"model\":\"m\",\"source\":\"%s\",\"index\":%d,"
-                            "\"strength\":%g}]}",
-                            json_get(op, "multiplier")->valuedouble,
-                            json_get(op, "source")->valuestring, json_get(op, "feature")->valueint,
-                            json_get(op, "strength")->valuedouble);
-            } else {
-                text_string(&after, ",\"types\":[\"DEFAULT\"]}");
-            }
-            const cJSON *id;
-            cJSON_ArrayForEach(id, json_get(run, "ids"))
-            {
-                text_printf(&expected, "<id:%d>", id->valueint);
-            }
-            struct v1_answer a =
-                v1_ask_oracle(&v, oracle_names[i], "seven", STEER, "{\"tokens\":", after.data);
-            CHECK(a.status == 200);
-            CHECK(v1_size(a.json, "outputs") == (op ? 2 : 1));
-            CHECK_STRING(v1_string(a.json, op ? "outputs.1.type" : "outputs.0.type"),
-                         op ? "STEERED" : "DEFAULT");
-            CHECK_STRING(v1_string(a.json, op ? "outputs.1.output" : "outputs.0.output"),
-                         expected.data);
+            char *body = steer_body(&o, steer_runs[r]);
+            struct v1_answer a = v1_post(&v, STEER, body);
+            steer_compare_reply(&o, steer_runs[r], &a);
             v1_free(&a);
-            text_free(&after);
-            text_free(&expected);
+            memory_free(body);
         }
         v1_close(&v);
         oracle_close(&o);

@@ -21,6 +21,17 @@ struct taps_depth taps_depth(const struct taps *taps)
     return depth;
 }
 
+/* The taps among which those of a sequence are. */
+static const struct tap *first_of(const struct taps *taps, size_t sequence)
+{
+    return taps->taps + (taps->of_sequence ? taps->of_sequence[sequence] : 0);
+}
+
+static const struct tap *end_of(const struct taps *taps, size_t sequence)
+{
+    return taps->taps + (taps->of_sequence ? taps->of_sequence[sequence + 1] : taps->n);
+}
+
 static bool matches(const struct tap *t, enum point point, int layer, size_t sequence)
 {
     return t->point == point && t->sequence == sequence &&
@@ -29,8 +40,8 @@ static bool matches(const struct tap *t, enum point point, int layer, size_t seq
 
 bool taps_want(const struct taps *taps, enum point point, int layer, size_t sequence)
 {
-    for (size_t i = 0; i < taps->n; i++) {
-        if (matches(&taps->taps[i], point, layer, sequence)) {
+    for (const struct tap *t = first_of(taps, sequence); t < end_of(taps, sequence); t++) {
+        if (matches(t, point, layer, sequence)) {
             return true;
         }
     }
@@ -40,8 +51,7 @@ bool taps_want(const struct taps *taps, enum point point, int layer, size_t sequ
 void taps_offer(const struct taps *taps, enum point point, int layer, size_t sequence,
                 const float *x, size_t n, size_t width)
 {
-    for (size_t i = 0; i < taps->n; i++) {
-        const struct tap *t = &taps->taps[i];
+    for (const struct tap *t = first_of(taps, sequence); t < end_of(taps, sequence); t++) {
         if (!matches(t, point, layer, sequence)) {
             continue;
         }
@@ -73,8 +83,7 @@ static size_t next_place(const struct tap *t, size_t row, size_t all_rows, size_
 void taps_offer_attention(const struct taps *taps, enum point point, int layer, size_t sequence,
                           size_t head, size_t row, size_t n_rows, const float *x, size_t keys)
 {
-    for (size_t i = 0; i < taps->n; i++) {
-        const struct tap *t = &taps->taps[i];
+    for (const struct tap *t = first_of(taps, sequence); t < end_of(taps, sequence); t++) {
         if (!matches(t, point, layer, sequence)) {
             continue;
         }
@@ -89,8 +98,7 @@ void taps_offer_attention(const struct taps *taps, enum point point, int layer, 
 
 bool taps_want_logits(const struct taps *taps, size_t sequence, size_t row, size_t n_rows)
 {
-    for (size_t i = 0; i < taps->n; i++) {
-        const struct tap *t = &taps->taps[i];
+    for (const struct tap *t = first_of(taps, sequence); t < end_of(taps, sequence); t++) {
         if (t->sequence != sequence) {
             continue;
         }
@@ -121,8 +129,7 @@ static void give_logits(const struct tap *t, size_t place, const float *logits, 
 void taps_offer_logits(const struct taps *taps, size_t sequence, size_t row, size_t n_rows,
                        const float *logits, size_t vocabulary, int32_t next)
 {
-    for (size_t i = 0; i < taps->n; i++) {
-        const struct tap *t = &taps->taps[i];
+    for (const struct tap *t = first_of(taps, sequence); t < end_of(taps, sequence); t++) {
         if (t->sequence != sequence) {
             continue;
         }

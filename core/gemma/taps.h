@@ -30,6 +30,8 @@ struct tap {
 struct taps {
     const struct tap *taps;
     size_t n;
+    const size_t *of_sequence; /* where each sequence's taps begin, and one more that is n: only
+                                  they are looked at; NULL: they stand in any order */
 };
 
 /* How many layers have to run, and whether the final norm and the unembedding are needed. */

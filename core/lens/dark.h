@@ -10,11 +10,14 @@
  *
  * All runs of all prompts and sources are sequences of one packed pass. A run begins in the layer
  * of its SAE, with the rows that the clean sequence has there, and each SAE encodes each row once.
- */
+ *
+ * The work is done in steps, so that others have their turns between them: a pass, then products of
+ * DARK_LOGIT_ROWS rows at a time with the unembedding. */
 #ifndef DM_LENS_DARK_H
 #define DM_LENS_DARK_H
 
-#include "core/gemma/forward.h"
+#include "core/gemma/pass.h"
+#include "core/gemma/weights.h"
 #include "core/sae/sae.h"
 
 #include <stdbool.h>
@@ -56,7 +59,7 @@ struct dark_source {
     float *block;           /* owns the arrays of [N] */
 };
 
-/* The first part is the request, its arrays borrowed; dark_run fills the second one, dark_free
+/* The first part is the request, its arrays borrowed; the steps fill the second one, dark_free
  * frees it. */
 struct dark {
     const int32_t *ids;  /* [N] of all prompts, one behind the other */
@@ -75,9 +78,22 @@ struct dark {
     float *loss_clean;    /* [N] as loss above */
 };
 
-/* dark is filled, or freed on an error. *cancel (may be NULL) is looked at between layers. */
-int dark_run(struct dark *dark, const struct weights *weights, struct threads *threads,
-             struct forward *forward, const atomic_bool *cancel, struct status *st);
+#define DARK_LOGIT_ROWS 48
+
+/* What is done to a request, which it borrows like weights and threads. The saes must be there from
+ * here on. After an error in any step there is nothing left but dark_end. */
+struct dark_steps;
+int dark_begin(struct dark_steps **out, struct dark *dark, const struct weights *weights,
+               struct threads *threads, struct status *st);
+
+/* The pass of the next step; a step without one leaves *part as it is. May be called again where
+ * the pass has failed. */
+int dark_prepare(struct dark_steps *steps, struct pass_part *part, struct status *st);
+
+/* The rest of the step. *more is false after the last, when dark is filled. */
+int dark_finish(struct dark_steps *steps, bool *more, struct status *st);
+size_t dark_rows(const struct dark_steps *steps); /* of the next step's pass */
+void dark_end(struct dark_steps *steps);          /* NULL is fine */
 
 /* What was filled; the request stays. */
 void dark_free(struct dark *dark);

@@ -8,8 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-#define LOGIT_ROWS 48 /* rows unembedded together: bounds the logits in memory */
-
 /* --- sizes of errors -------------------------------------------------------------------------- */
 
 bool dark_mean(const struct dark *d, const struct dark_source *s, size_t prompt, float *m)
@@ -141,51 +139,48 @@ static void rank_row(void *argument, size_t row, int worker)
     }
 }
 
-static int rank_votes(const struct dark *d, struct dark_source *s, const struct weights *w,
-                      struct threads *threads, const float *v, struct status *st)
+int dark_rank(const struct dark_pass *p, struct dark_source *s, const float *v, size_t token,
+              struct status *st)
 {
-    size_t N = dark_tokens(d), V = w->config->vocab_size, D = w->config->hidden_size;
-    float *logits = memory_alloc(2 * LOGIT_ROWS * V, sizeof *logits);
+    const struct weights *w = p->weights;
+    size_t N = dark_tokens(p->d), V = w->config->vocab_size, D = w->config->hidden_size;
+    size_t rows = N - token < DARK_LOGIT_ROWS ? N - token : DARK_LOGIT_ROWS;
+    float *logits = memory_alloc(2 * rows * V, sizeof *logits);
     if (!logits) {
-        return status_no_memory(st, 2 * LOGIT_ROWS * V * sizeof *logits);
+        return status_no_memory(st, 2 * rows * V * sizeof *logits);
     }
-    for (size_t t = 0; t < N; t += LOGIT_ROWS) {
-        size_t rows = N - t < LOGIT_ROWS ? N - t : LOGIT_ROWS;
-        kernel_matmul_as(threads, w->precision, v + t * D, rows, &w->unembedding, logits);
-        struct ranking r = {.logits = logits,
-                            .V = V,
-                            .top = d->top,
-                            .first = t,
-                            .negated = logits + LOGIT_ROWS * V,
-                            .s = s};
-        threads_run(threads, rows, rank_row, &r);
-    }
+    kernel_matmul_as(p->threads, w->precision, v + token * D, rows, &w->unembedding, logits);
+    struct ranking r = {.logits = logits,
+                        .V = V,
+                        .top = p->d->top,
+                        .first = token,
+                        .negated = logits + rows * V,
+                        .s = s};
+    threads_run(p->threads, rows, rank_row, &r);
     memory_free(logits);
     return STATUS_OK;
 }
 
-int dark_measure(const struct dark *d, struct dark_source *s, const struct weights *w,
-                 struct threads *threads, const float *resid, struct status *st)
+int dark_measure(const struct dark_pass *p, struct dark_source *s, const float *resid, float *v,
+                 struct status *st)
 {
+    const struct dark *d = p->d;
+    const struct weights *w = p->weights;
     size_t N = dark_tokens(d), D = w->config->hidden_size;
     int code = measure_sizes(d, s, st);
     s->leads = leads_to_stream(sae_source(s->sae)->output);
     if (code || !s->leads) {
         return code;
     }
-    float *v = memory_alloc((N + 1) * D, sizeof *v);
-    float *row = v ? v + N * D : NULL;
-    code = v ? stream_errors(d, s, w, threads, resid, v, st)
-             : status_no_memory(st, (N + 1) * D * sizeof *v);
+    float *row = memory_alloc(D, sizeof *row);
+    code = row ? stream_errors(d, s, w, p->threads, resid, v, st)
+               : status_no_memory(st, D * sizeof *row);
     for (size_t t = 0; t < N && !code; t++) {
         tensor_widen(&w->unembedding, (size_t)d->argmax[t] * D, D, row);
         s->err_logit[t] = kernel_dot(v + t * D, row, D);
         s->err_share[t] = s->err_logit[t] / d->argmax_precap[t];
     }
-    if (!code && d->top) {
-        code = rank_votes(d, s, w, threads, v, st);
-    }
-    memory_free(v);
+    memory_free(row);
     return code;
 }
 
@@ -245,36 +240,39 @@ static void find_argmax(struct dark *d, size_t t, const float *logits, size_t V)
     (void)top_pick(logits, V, 1, &d->argmax[t], &d->argmax_precap[t]);
 }
 
-int dark_compare(struct dark *d, const struct weights *w, struct threads *threads,
-                 const float *final, const struct dark_fork *forks, size_t n_forks, bool clean,
-                 struct status *st)
+int dark_compare(struct dark_pass *p, bool clean, size_t token, size_t *n_tokens, struct status *st)
 {
+    struct dark *d = p->d;
+    const struct weights *w = p->weights;
     size_t N = dark_tokens(d), D = w->config->hidden_size, V = w->config->vocab_size;
-    size_t each = 1 + n_forks, block = LOGIT_ROWS / each ? LOGIT_ROWS / each : 1;
-    float *rows = memory_alloc(block * each * D, sizeof *rows);
-    float *logits = memory_alloc(block * (each + 1) * V, sizeof *logits);
+    size_t each = 1 + p->n_forks;
+    size_t block = DARK_LOGIT_ROWS / each ? DARK_LOGIT_ROWS / each : 1;
+    size_t n = N - token < block ? N - token : block;
+    float *rows = memory_alloc(n * each * D, sizeof *rows);
+    float *logits = memory_alloc(n * (each + 1) * V, sizeof *logits);
     bool ok = rows && logits;
-    for (size_t t = 0; t < N && ok; t += block) {
-        size_t n = N - t < block ? N - t : block;
+    if (ok) {
         for (size_t i = 0; i < n * each; i++) {
-            memcpy(rows + i * D, final + (i % each * N + t + i / each) * D, D * sizeof *rows);
+            memcpy(rows + i * D, p->final + (i % each * N + token + i / each) * D,
+                   D * sizeof *rows);
         }
-        kernel_matmul_as(threads, w->precision, rows, n * each, &w->unembedding, logits);
+        kernel_matmul_as(p->threads, w->precision, rows, n * each, &w->unembedding, logits);
         for (size_t i = 0; i < n && clean; i++) {
-            find_argmax(d, t + i, logits + i * each * V, V);
+            find_argmax(d, token + i, logits + i * each * V, V);
         }
-        kernel_softcap_all(threads, logits, n * each * V, w->config->final_softcap);
+        kernel_softcap_all(p->threads, logits, n * each * V, w->config->final_softcap);
         struct comparing c = {.d = d,
-                              .forks = forks,
-                              .n_forks = n_forks,
+                              .forks = p->forks,
+                              .n_forks = p->n_forks,
                               .V = V,
-                              .token = t,
+                              .token = token,
                               .logits = logits,
-                              .probabilities = logits + block * each * V,
+                              .probabilities = logits + n * each * V,
                               .clean = clean};
-        threads_run(threads, n, compare_token, &c);
+        threads_run(p->threads, n, compare_token, &c);
     }
     memory_free(rows);
     memory_free(logits);
-    return ok ? STATUS_OK : status_no_memory(st, block * (each + 1) * V * sizeof *logits);
+    *n_tokens = n;
+    return ok ? STATUS_OK : status_no_memory(st, n * (each + 1) * V * sizeof *logits);
 }

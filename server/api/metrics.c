@@ -65,6 +65,9 @@ enum http_next api_metrics(struct exchange *x)
               atomic_load(&app->metrics->cache_misses));
     write_one(out, "darkmatter_tokens_computed_total", "counter",
               "Tokens that went through the model.", engine_tokens_computed(app->engine));
+    write_one(out, "darkmatter_passes_total", "counter",
+              "Passes of the model, each for all requests that were there.",
+              engine_passes_computed(app->engine));
     write_one(out, "darkmatter_queue_jobs", "gauge", "Requests that wait for the model.",
               queue_depth(app->queue));
     write_one(out, "darkmatter_queue_tokens", "gauge", "Tokens that wait for the model.",

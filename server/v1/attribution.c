@@ -226,11 +226,6 @@ static enum http_next reply(struct exchange *x)
 
 /* --- the job ---------------------------------------------------------------------------------- */
 
-static int run(struct job *job, struct session *session, struct status *st)
-{
-    return engine_attribution(session, job->work, &job->cancel, st);
-}
-
 static int make_job(struct attribution_request *r)
 {
     struct job *job = job_create(0);
@@ -238,8 +233,7 @@ static int make_job(struct attribution_request *r)
     if (!job) {
         return status_no_memory(&r->fields.st, sizeof *job);
     }
-    job->run = run;
-    job->work = &r->attribution;
+    job->attribution = &r->attribution;
     job->work_tokens = r->attribution.n_ids;
     return STATUS_OK;
 }

@@ -29,8 +29,8 @@ struct dark_matter {
 static void free_state(void *state)
 {
     struct dark_matter *d = state;
+    job_free(d->await.job); /* before what it borrows */
     dark_free(&d->dark);
-    job_free(d->await.job);
     prompts_free(&d->prompts);
     cJSON_Delete(d->body);
     memory_free(d);
@@ -259,21 +259,21 @@ static enum http_next reply(struct exchange *x)
 
 /* --- the job ---------------------------------------------------------------------------------- */
 
-static int run(struct job *job, struct session *session, struct status *st)
+/* A client that has left need not be computed for. */
+static bool advanced(struct job *job, bool more, void *user)
 {
-    struct dark_matter *d = job->work;
-    return engine_dark_matter(session, &d->dark, (const char *const *)&d->source->name,
-                              &job->cancel, st);
+    (void)job;
+    return !more || !exchange_gone(user);
 }
 
-static int make_job(struct dark_matter *d)
+static int make_job(struct dark_matter *d, struct engine *engine)
 {
-    struct job *job = job_create(1);
+    struct status *st = &d->fields.st;
+    struct job *job = job_create(0);
     d->await.job = job;
     if (!job) {
-        return status_no_memory(&d->fields.st, sizeof *job);
+        return status_no_memory(st, sizeof *job);
     }
-    job->n_prompts = 0;
     d->first[1] = d->prompts.items[0].n_ids;
     d->dark.ids = d->prompts.items[0].ids;
     d->dark.first = d->first;
@@ -281,10 +281,10 @@ static int make_job(struct dark_matter *d)
     d->dark.max_rows = PASS_ROWS;
     d->dark.sources = &d->result;
     d->dark.n_sources = 1;
-    job->run = run;
-    job->work = d;
-    job->work_tokens = d->first[1];
-    return STATUS_OK;
+    job->advanced = advanced;
+    job->work_tokens = (1 + (size_t)__builtin_popcount(d->dark.runs)) * d->first[1];
+    return dark_reading_open(&job->dark, engine, &d->dark, (const char *const *)&d->source->name,
+                             st);
 }
 
 enum http_next dark_matter(struct exchange *x)
@@ -304,5 +304,7 @@ enum http_next dark_matter(struct exchange *x)
     x->state = d;
     x->free_state = free_state;
     read_request(d, x->app);
-    return d->fields.st.code || make_job(d) ? exchange_fail(x, &d->fields.st) : await_job(x);
+    const struct app *app = x->app;
+    return d->fields.st.code || make_job(d, app->engine) ? exchange_fail(x, &d->fields.st)
+                                                         : await_job(x);
 }

@@ -103,7 +103,8 @@ static int make_job(struct lens_prompt *l)
     if (!job) {
         return status_no_memory(&l->fields.st, sizeof *job);
     }
-    job->generation_tokens = l->options.n_ids;
+    job->work_tokens = l->options.n_ids;
+    job->positions = l->options.n_ids + l->options.n_tokens;
     return lens_reading_open(&job->lens, l->stepper.app->engine, &l->options, &l->fields.st);
 }
 

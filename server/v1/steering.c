@@ -118,7 +118,8 @@ static int make_job(struct steering *s, struct status *st)
         return status_no_memory(st, sizeof *job);
     }
     for (size_t i = 0; i < n; i++) {
-        job->generation_tokens += s->starts[i].n_ids;
+        job->work_tokens += s->starts[i].n_ids;
+        job->positions += s->starts[i].n_ids + s->options.n_tokens;
     }
     return generation_open(&job->generation, s->stepper.app->engine, &s->options, st);
 }

@@ -18,7 +18,7 @@ struct line {
 struct queue {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct line waiting, texts, background;
+    struct line waiting, steps, background;
     size_t waits[LANES]; /* tokens of each lane in the first two lines */
     size_t n_waiting;    /* lanes that have any */
     size_t capacity;
@@ -124,7 +124,7 @@ int queue_push(struct queue *queue, struct job *job, struct status *st)
                           atomic_load(&queue->tokens), tokens, queue->capacity);
     } else {
         count_in(queue, job);
-        insert(job->generation || job->lens ? &queue->texts : &queue->waiting, job);
+        insert(job_has_steps(job) ? &queue->steps : &queue->waiting, job);
         pthread_cond_signal(&queue->changed);
     }
     pthread_mutex_unlock(&queue->lock);
@@ -183,10 +183,16 @@ static struct job *take_front(struct queue *queue, struct queue_wish wish)
     }
     struct job *taken = NULL;
     struct job **end = take_prompts(queue, wish, &taken);
-    for (size_t i = 0; i < wish.texts && queue->texts.first; i++) {
-        *end = take_first(&queue->texts);
+    size_t left = wish.positions;
+    for (size_t i = 0; i < wish.steps && queue->steps.first; i++) {
+        size_t more = queue->steps.first->positions;
+        if (more > left && left < wish.all_positions) {
+            break; /* whose turn it is waits for the others to end: nobody overtakes */
+        }
+        *end = take_first(&queue->steps);
         count_out(queue, *end);
         end = &(*end)->next;
+        left -= more < left ? more : left;
     }
     return taken;
 }
@@ -256,9 +262,14 @@ struct job *job_create(size_t n_prompts)
     return job;
 }
 
+bool job_has_steps(const struct job *job)
+{
+    return job->generation || job->lens || job->dark;
+}
+
 size_t job_tokens(const struct job *job)
 {
-    size_t tokens = job->generation_tokens + job->work_tokens;
+    size_t tokens = job->work_tokens;
     for (size_t i = 0; i < job->n_prompts; i++) {
         tokens += job->prompts[i].n_ids;
     }
@@ -292,6 +303,7 @@ void job_free(struct job *job)
     }
     generation_close(job->generation);
     lens_reading_close(job->lens);
+    dark_reading_close(job->dark);
     memory_free(job->prompts);
     memory_free(job);
 }

@@ -1,6 +1,7 @@
 /* The bounded queue between the HTTP threads and the one worker: a line of prompts to be read, one
- * of texts to be continued, and one of background jobs (the indexer's batches), which are taken one
- * at a time, when nobody else waits or the worker says that it is their turn.
+ * of work that is done in steps (texts to be continued, lenses, dark matter), and one of background
+ * jobs (the indexer's batches), which are taken one at a time, when nobody else waits or the worker
+ * says that it is their turn.
  *
  * Clients take turns, by tokens: a job's place in its line is where its client's earlier jobs end,
  * or where the line is now if that is later (start-time fair queueing, Goyal et al. 1996). Whoever
@@ -34,18 +35,22 @@ struct job {
     uint64_t turn;
     double pushed, taken; /* likewise: clock_seconds when it was; 0: not yet */
 
-    /* What is done in steps, instead of prompts to be read: texts to be continued, or a lens. */
-    struct generation *generation; /* owned, or NULL */
-    struct lens_reading *lens;     /* owned, or NULL */
-    size_t generation_tokens;      /* of their prompts, for the queue's count */
+    /* Instead of prompts to be read: an attribution, which is the handler's. */
+    struct attribution *attribution;
+
+    /* What is done in steps, instead: texts to be continued, a lens, or dark matter. Owned. */
+    struct generation *generation;
+    struct lens_reading *lens;
+    struct dark_reading *dark;
     /* Called on the worker's thread after every step (a token, a group of positions); more is false
-     * after the last. False: nobody wants the rest. */
+     * after the last. False: nobody wants the rest. NULL is fine. */
     bool (*advanced)(struct job *job, bool more, void *user);
 
-    /* Other work for the model, instead of prompts: called once, on the worker's thread. */
+    /* Work of its own, instead: called once, on the worker's thread, packed with nothing else. */
     int (*run)(struct job *job, struct session *session, struct status *st);
     void *work;         /* run's; not the job's to free */
-    size_t work_tokens; /* for the queue's count */
+    size_t work_tokens; /* of all but prompts, for the queue's count */
+    size_t positions;   /* of key and value caches that its steps hold */
 };
 
 struct queue;
@@ -61,8 +66,11 @@ int queue_push(struct queue *queue, struct job *job, struct status *st);
 
 /* What the worker can take on now. */
 struct queue_wish {
-    size_t tokens;   /* of jobs together */
-    size_t texts;    /* texts to be continued */
+    size_t tokens; /* of jobs together */
+    size_t steps;  /* jobs done in steps */
+    /* Cache positions of those: what is left of how many. A job that has more than all is taken
+     * when all of them are left. */
+    size_t positions, all_positions;
     bool large;      /* a job of more than so many tokens, alone; false: those are passed over */
     bool background; /* a background job before all others, alone */
 };
@@ -82,6 +90,7 @@ size_t queue_tokens(const struct queue *queue); /* their tokens */
 
 struct job *job_create(size_t n_prompts); /* empty prompts, to be filled; NULL without memory */
 size_t job_tokens(const struct job *job);
+bool job_has_steps(const struct job *job);
 int64_t job_queued_us(const struct job *job); /* microseconds that it waited until it was taken */
 void job_free(struct job *job);               /* with ids, reads and their results; NULL is fine */
 

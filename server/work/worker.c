@@ -2,28 +2,27 @@
 
 #include "core/base/clock.h"
 #include "core/base/memory.h"
-#include "server/work/turns.h"
+#include "server/work/worker_private.h"
 
 #include <pthread.h>
 #include <string.h>
 
-/* Texts in work at the same time; more wait in the queue, without memory of their own. */
-#define GENERATIONS_AT_ONCE 4
-/* Prompts of up to this part of the budget need not wait while it is the texts' turn. */
+/* Jobs done in steps at the same time, and the positions of their caches together (at the shapes of
+ * gemma-2-2b 208 KB each); more wait in the queue, without memory of their own. */
+#define STEPS_AT_ONCE 8
+#define CACHE_POSITIONS 8192
+/* Prompts of up to this part of the budget need not wait while it is the steps' turn. */
 #define SMALL_PART 8
 
-struct worker {
-    struct session *session;
-    struct store *store;
-    struct sources *sources;
-    struct queue *queue;
-    size_t budget;           /* tokens of one forward pass */
-    struct job *generations; /* in work step by step, at most GENERATIONS_AT_ONCE */
-    size_t n_generations;
-    struct job *large; /* of more than one slice: others run between its slices */
-    size_t large_at;   /* its next prompt */
-    struct turns turns;
-    pthread_t thread;
+/* Tasks that go through the model together: prompts of all jobs that want nothing else, a slice of
+ * the large one, attributions, steps. */
+#define PASS_TASKS 32
+struct pass {
+    struct worker *worker;
+    struct engine_task tasks[PASS_TASKS];
+    struct job *jobs[PASS_TASKS]; /* whose each is: of the common prompts a list */
+    size_t n, rows;
+    struct engine_prompt *prompts; /* the common ones */
 };
 
 /* One past the last prompt of the slice that starts at `begin`: at most `budget` tokens, or a
@@ -39,128 +38,9 @@ static size_t slice_end(const struct worker *worker, const struct engine_prompt 
     return end;
 }
 
-static int trace(struct worker *worker, struct engine_prompt *prompts, size_t n,
-                 const atomic_bool *cancel, struct status *st)
+static void set_unwanted(struct job *job)
 {
-    int code = STATUS_OK;
-    for (size_t begin = 0, end = 0; begin < n && !code; begin = end) {
-        end = slice_end(worker, prompts, n, begin);
-        code = engine_trace(worker->session, prompts + begin, end - begin, cancel, st);
-    }
-    return code;
-}
-
-static void run_alone(struct worker *worker, struct job *job)
-{
-    for (size_t i = 0; i < job->n_prompts; i++) {
-        for (size_t r = 0; r < job->prompts[i].n_reads; r++) {
-            engine_read_free(&job->prompts[i].reads[r]);
-        }
-    }
-    status_clear(&job->st);
-    (void)trace(worker, job->prompts, job->n_prompts, &job->cancel, &job->st);
-}
-
-/* All jobs as one pass. A job that cannot be computed must not fail its neighbours, so when the
- * pass fails each one has a pass of its own. */
-static void run_all(struct worker *worker, struct job *jobs)
-{
-    size_t n = 0;
-    for (struct job *job = jobs; job; job = job->next) {
-        n += job->n_prompts;
-    }
-    struct engine_prompt *prompts = jobs->next ? memory_alloc(n, sizeof *prompts) : NULL;
-    struct status st = {0};
-    int code = STATUS_MEMORY;
-    if (prompts) {
-        size_t at = 0;
-        for (struct job *job = jobs; job; job = job->next) {
-            memcpy(prompts + at, job->prompts, job->n_prompts * sizeof *prompts);
-            at += job->n_prompts;
-        }
-        code = trace(worker, prompts, n, NULL, &st); /* the reads are the jobs' own */
-    }
-    memory_free(prompts);
-    for (struct job *job = jobs; job && code; job = job->next) {
-        run_alone(worker, job);
-    }
-}
-
-static bool keeps(const struct worker *worker, const struct engine_read *read)
-{
-    return read->kind == READ_FEATURES && sources_keeps(worker->sources, read->source);
-}
-
-static size_t count_features(const struct worker *worker, const struct job *job)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < job->n_prompts; i++) {
-        for (size_t r = 0; r < job->prompts[i].n_reads; r++) {
-            n += keeps(worker, &job->prompts[i].reads[r]);
-        }
-    }
-    return n;
-}
-
-static bool is_kept(const struct job *job)
-{
-    return job->keep && job->st.code == STATUS_OK;
-}
-
-/* Fills one entry for each features read of the job; returns how many. */
-static int job_entries(struct worker *worker, const struct job *job,
-                       struct store_activations *entries, size_t *n, struct status *st)
-{
-    for (size_t i = 0; i < job->n_prompts; i++) {
-        const struct engine_prompt *prompt = &job->prompts[i];
-        for (size_t r = 0; r < prompt->n_reads; r++) {
-            const struct engine_read *read = &prompt->reads[r];
-            if (!keeps(worker, read)) {
-                continue;
-            }
-            struct store_activations *entry = &entries[*n];
-            *entry = (struct store_activations){
-                .ids = prompt->ids, .n = prompt->n_ids, .rows = &read->features};
-            int code = sources_row(worker->sources, read->source, &entry->source, st);
-            if (code) {
-                return code;
-            }
-            (*n)++;
-        }
-    }
-    return STATUS_OK;
-}
-
-static int write_kept(struct worker *worker, const struct job *jobs, struct status *st)
-{
-    size_t capacity = 0;
-    for (const struct job *job = jobs; job; job = job->next) {
-        capacity += is_kept(job) ? count_features(worker, job) : 0;
-    }
-    if (!capacity) {
-        return STATUS_OK;
-    }
-    struct store_activations *entries = memory_alloc(capacity, sizeof *entries);
-    if (!entries) {
-        return status_no_memory(st, capacity * sizeof *entries);
-    }
-    size_t n = 0;
-    int code = STATUS_OK;
-    for (const struct job *job = jobs; job && !code; job = job->next) {
-        code = is_kept(job) ? job_entries(worker, job, entries, &n, st) : STATUS_OK;
-    }
-    if (!code) {
-        code =
-            store_write_activations(worker->store, sources_model(worker->sources), entries, n, st);
-    }
-    memory_free(entries);
-    return code;
-}
-
-static void finish(struct job *job)
-{
-    job->next = NULL;
-    job->done(job, job->user); /* the job may be gone after this */
+    status_set(&job->st, STATUS_CANCELLED, "nobody waits for this answer any more");
 }
 
 /* Hands back the jobs that nobody waits for any more; returns the others. */
@@ -172,8 +52,8 @@ static struct job *drop_cancelled(struct job *jobs)
         next = job->next;
         job->next = NULL;
         if (atomic_load(&job->cancel)) {
-            status_set(&job->st, STATUS_CANCELLED, "nobody waits for this answer any more");
-            finish(job);
+            set_unwanted(job);
+            worker_finish(job);
         } else {
             *end = job;
             end = &job->next;
@@ -192,7 +72,8 @@ static struct job *run_own_work(struct worker *worker, struct job *jobs)
         job->next = NULL;
         if (job->run) {
             (void)job->run(job, worker->session, &job->st);
-            finish(job);
+            worker_finish(job);
+            worker->answered = clock_seconds();
         } else {
             *end = job;
             end = &job->next;
@@ -201,79 +82,26 @@ static struct job *run_own_work(struct worker *worker, struct job *jobs)
     return others;
 }
 
-/* Generations join those that are in work; returns the other jobs. */
-static struct job *set_generations_aside(struct worker *worker, struct job *jobs)
+/* Jobs that are done in steps join those that are in work; returns the other jobs. */
+static struct job *set_steps_aside(struct worker *worker, struct job *jobs)
 {
     struct job *others = NULL;
     struct job **end = &others;
-    struct job **last = &worker->generations;
+    struct job **last = &worker->stepped;
     while (*last) {
         last = &(*last)->next;
     }
     for (struct job *job = jobs, *next; job; job = next) {
         next = job->next;
         job->next = NULL;
-        struct job ***list = job->generation || job->lens ? &last : &end;
+        bool steps = job_has_steps(job);
+        struct job ***list = steps ? &last : &end;
         **list = job;
         *list = &job->next;
-        worker->n_generations += job->generation || job->lens;
+        worker->n_stepped += steps;
+        worker->positions += steps ? job->positions : 0;
     }
     return others;
-}
-
-static int step(struct worker *worker, struct job *job, bool *more)
-{
-    return job->lens
-               ? lens_reading_step(job->lens, worker->session, &job->cancel, more, &job->st)
-               : generation_step(job->generation, worker->session, &job->cancel, more, &job->st);
-}
-
-/* One more token of the job's texts, or group of positions; true if there is more to come. */
-static bool advance(struct worker *worker, struct job *job)
-{
-    bool more = false;
-    if (queue_stopped(worker->queue)) {
-        status_set(&job->st, STATUS_BUSY, "the server is stopping; the text was broken off");
-        return false;
-    }
-    if (!atomic_load(&job->cancel) && step(worker, job, &more)) {
-        return false;
-    }
-    bool wanted = !atomic_load(&job->cancel) && job->advanced(job, more, job->user);
-    if (!wanted) {
-        status_set(&job->st, STATUS_CANCELLED, "nobody waits for this answer any more");
-    }
-    return wanted && more;
-}
-
-static void advance_all(struct worker *worker)
-{
-    struct job **at = &worker->generations;
-    while (*at) {
-        struct job *job = *at;
-        if (advance(worker, job)) {
-            at = &job->next;
-        } else {
-            *at = job->next;
-            worker->n_generations--;
-            finish(job);
-        }
-    }
-}
-
-/* Keeps the results of jobs that were run, and hands the jobs back. */
-static void keep_and_finish(struct worker *worker, struct job *jobs)
-{
-    struct status st = {0};
-    int code = write_kept(worker, jobs, &st);
-    for (struct job *job = jobs, *next; job; job = next) {
-        next = job->next;
-        if (code && is_kept(job)) { /* nothing that was answered may be lost: so no answer */
-            job->st = st;
-            status_prefix(&job->st, "the activations were computed but could not be kept");
-        }
-        finish(job);
-    }
 }
 
 /* A job of several slices is put aside; returns the other jobs. The queue gives none while there is
@@ -293,41 +121,256 @@ static struct job *set_large_aside(struct worker *worker, struct job *jobs)
     return jobs;
 }
 
-static void advance_large(struct worker *worker)
+/* --- after a move ----------------------------------------------------------------------------- */
+
+/* Prompts of a job by itself, after its neighbours or the lack of memory made the common pass fail.
+ */
+static void run_again(struct worker *worker, struct job *job)
 {
+    for (size_t i = 0; i < job->n_prompts; i++) {
+        for (size_t r = 0; r < job->prompts[i].n_reads; r++) {
+            engine_read_free(&job->prompts[i].reads[r]);
+        }
+    }
+    status_clear(&job->st);
+    (void)engine_trace(worker->session, job->prompts, job->n_prompts, &job->cancel, &job->st);
+}
+
+/* A job that cannot be computed must not fail its neighbours. */
+static void prompts_moved(struct worker *worker, struct job *jobs, const struct engine_task *task)
+{
+    for (struct job *job = jobs; job && task->st.code; job = job->next) {
+        if (jobs->next) {
+            run_again(worker, job);
+        } else {
+            job->st = task->st;
+        }
+    }
+    worker_keep(worker, jobs);
+}
+
+static void large_moved(struct worker *worker, const struct engine_task *task)
+{
+    struct job *job = worker->large;
+    job->st = task->st;
+    worker->large_at += task->n_prompts;
+    if (job->st.code || worker->large_at == job->n_prompts) {
+        worker->large = NULL;
+        worker_keep(worker, job);
+    }
+}
+
+static void end_steps(struct worker *worker, struct job *job)
+{
+    struct job **at = &worker->stepped;
+    while (*at != job) {
+        at = &(*at)->next;
+    }
+    *at = job->next;
+    worker->n_stepped--;
+    worker->positions -= job->positions;
+    worker_finish(job);
+}
+
+static void step_moved(struct worker *worker, struct job *job, const struct engine_task *task)
+{
+    bool wanted = !atomic_load(&job->cancel);
+    if (task->st.code) {
+        job->st = task->st;
+    } else if (wanted && job->advanced) {
+        wanted = job->advanced(job, task->more, job->user);
+    }
+    if (!wanted) {
+        set_unwanted(job);
+    }
+    if (job->st.code || !task->more) {
+        end_steps(worker, job);
+    }
+}
+
+static void moved(struct worker *worker, struct job *jobs, const struct engine_task *task)
+{
+    if (job_has_steps(jobs)) {
+        step_moved(worker, jobs, task);
+        return;
+    }
+    if (jobs == worker->large) {
+        large_moved(worker, task);
+    } else if (task->attribution) {
+        jobs->st = task->st;
+        worker_finish(jobs);
+    } else {
+        prompts_moved(worker, jobs, task);
+    }
+    worker->answered = clock_seconds();
+}
+
+/* --- rounds ----------------------------------------------------------------------------------- */
+
+/* A job that is alone in a pass can be cancelled between layers. */
+static const atomic_bool *cancel_of(const struct job *jobs)
+{
+    return jobs->next && !job_has_steps(jobs) ? NULL : &jobs->cancel;
+}
+
+static void run_pass(struct pass *p)
+{
+    struct worker *worker = p->worker;
+    struct status st = {0};
+    const atomic_bool *cancel = p->n == 1 ? cancel_of(p->jobs[0]) : NULL;
+    int together = engine_pass(worker->session, p->tasks, p->n, cancel, &st);
+    for (size_t i = 0; i < p->n; i++) {
+        struct engine_task *task = &p->tasks[i];
+        int code = together;
+        if (!task->st.code && together == STATUS_MEMORY && p->n > 1) { /* by itself it may fit */
+            code = engine_pass(worker->session, task, 1, cancel_of(p->jobs[i]), &st);
+        }
+        if (!task->st.code && code) {
+            task->st = st;
+        } else if (!task->st.code) {
+            (void)engine_finish(worker->session, task);
+        }
+        moved(worker, p->jobs[i], task);
+    }
+    p->n = p->rows = 0;
+}
+
+/* A task for the next pass, which runs before if there is no room. Prompts come first, so that they
+ * are answered before the others' products with the unembedding begin. */
+static void add(struct pass *p, struct job *jobs, struct engine_task task)
+{
+    size_t rows = engine_task_rows(&task);
+    if (p->n == PASS_TASKS || (p->n && p->rows + rows > p->worker->budget)) {
+        run_pass(p);
+    }
+    p->jobs[p->n] = jobs;
+    p->tasks[p->n++] = task;
+    p->rows += rows;
+}
+
+/* The prompts of all jobs as one task, whose sources are encoded together; without the memory for
+ * that each job has its own. */
+static void add_prompts(struct pass *p, struct job *jobs)
+{
+    size_t n = 0;
+    for (struct job *job = jobs; job; job = job->next) {
+        n += job->n_prompts;
+    }
+    if (jobs && !jobs->next) {
+        add(p, jobs, (struct engine_task){.prompts = jobs->prompts, .n_prompts = n});
+        return;
+    }
+    p->prompts = jobs ? memory_alloc(n, sizeof *p->prompts) : NULL;
+    size_t at = 0;
+    for (struct job *job = jobs, *next; job; job = next) {
+        next = job->next;
+        if (p->prompts) {
+            memcpy(p->prompts + at, job->prompts, job->n_prompts * sizeof *job->prompts);
+            at += job->n_prompts;
+        } else {
+            job->next = NULL;
+            add(p, job, (struct engine_task){.prompts = job->prompts, .n_prompts = job->n_prompts});
+        }
+    }
+    if (p->prompts) { /* the reads are the jobs' own */
+        add(p, jobs, (struct engine_task){.prompts = p->prompts, .n_prompts = n});
+    }
+}
+
+/* Takes the attributions out of the list: a task each. */
+static struct job *take_attributions(struct job **jobs)
+{
+    struct job *taken = NULL;
+    struct job **end = &taken, **at = jobs;
+    while (*at) {
+        struct job *job = *at;
+        if (job->attribution) {
+            *at = job->next;
+            job->next = NULL;
+            *end = job;
+            end = &job->next;
+        } else {
+            at = &job->next;
+        }
+    }
+    return taken;
+}
+
+static void add_attributions(struct pass *p, struct job *jobs)
+{
+    for (struct job *job = jobs, *next; job; job = next) {
+        next = job->next;
+        job->next = NULL;
+        add(p, job, (struct engine_task){.attribution = job->attribution});
+    }
+}
+
+static void add_slice(struct pass *p)
+{
+    struct worker *worker = p->worker;
     struct job *job = worker->large;
     if (!job) {
         return;
     }
-    size_t end = slice_end(worker, job->prompts, job->n_prompts, worker->large_at);
-    int code = engine_trace(worker->session, job->prompts + worker->large_at,
-                            end - worker->large_at, &job->cancel, &job->st);
-    worker->large_at = end;
-    if (code || end == job->n_prompts) {
+    if (atomic_load(&job->cancel)) {
+        set_unwanted(job);
         worker->large = NULL;
-        keep_and_finish(worker, job);
+        worker_keep(worker, job);
+        return;
+    }
+    size_t end = slice_end(worker, job->prompts, job->n_prompts, worker->large_at);
+    add(p, job,
+        (struct engine_task){.prompts = job->prompts + worker->large_at,
+                             .n_prompts = end - worker->large_at});
+}
+
+static void add_steps(struct pass *p)
+{
+    struct worker *worker = p->worker;
+    bool stopped = queue_stopped(worker->queue);
+    for (struct job *job = worker->stepped, *next; job; job = next) {
+        next = job->next; /* what runs meanwhile ends only jobs before this one */
+        if (stopped && !job->dark) {
+            status_set(&job->st, STATUS_BUSY, "the server is stopping; the text was broken off");
+        } else if (atomic_load(&job->cancel)) {
+            set_unwanted(job);
+        }
+        if (job->st.code) {
+            end_steps(worker, job);
+        } else {
+            add(p, job,
+                (struct engine_task){
+                    .dark = job->dark, .lens = job->lens, .generation = job->generation});
+        }
     }
 }
 
-/* Runs what was taken, and a slice of the large job unless it is the texts' turn. */
-static void pass(struct worker *worker, struct job *jobs, bool texts_first)
+/* Everybody moves once: in one pass, or in several where they have more rows than the budget. But a
+ * slice of the large job waits while it is the steps' turn. */
+static void move_all(struct worker *worker, struct job *jobs, bool steps_first)
 {
+    struct pass p = {.worker = worker};
     bool background = jobs && jobs->background; /* then it is alone, and gone afterwards */
     double begun = clock_seconds();
-    jobs = run_own_work(worker, drop_cancelled(set_generations_aside(worker, jobs)));
+    worker->answered = begun;
+    jobs = run_own_work(worker, drop_cancelled(set_steps_aside(worker, jobs)));
     jobs = set_large_aside(worker, jobs);
-    if (jobs) {
-        run_all(worker, jobs);
-        keep_and_finish(worker, jobs);
+    struct job *attributions = take_attributions(&jobs);
+    add_prompts(&p, jobs);
+    add_attributions(&p, attributions);
+    if (!steps_first && !background) {
+        add_slice(&p);
     }
-    if (!texts_first && !background) {
-        advance_large(worker);
+    add_steps(&p);
+    if (p.n) {
+        run_pass(&p);
     }
-    double now = clock_seconds();
+    memory_free(p.prompts);
+    double seconds = worker->answered - begun;
     if (background) {
-        turns_background_passed(&worker->turns, now, now - begun);
-    } else if (!texts_first) {
-        turns_passed(&worker->turns, now, now - begun);
+        turns_background_passed(&worker->turns, worker->answered, seconds);
+    } else if (!steps_first) {
+        turns_passed(&worker->turns, worker->answered, seconds);
     }
 }
 
@@ -336,19 +379,21 @@ static void *work(void *argument)
     struct worker *worker = argument;
     for (;;) {
         double now = clock_seconds();
-        bool texts_first = worker->generations && turns_are_texts(&worker->turns, now);
-        const struct queue_wish wish = {.tokens = texts_first ? worker->budget / SMALL_PART
+        bool steps_first = worker->stepped && turns_are_texts(&worker->turns, now);
+        size_t all = CACHE_POSITIONS, held = worker->positions;
+        const struct queue_wish wish = {.tokens = steps_first ? worker->budget / SMALL_PART
                                                               : worker->budget,
-                                        .texts = GENERATIONS_AT_ONCE - worker->n_generations,
-                                        .large = !worker->large && !texts_first,
+                                        .steps = STEPS_AT_ONCE - worker->n_stepped,
+                                        .positions = held < all ? all - held : 0,
+                                        .all_positions = all,
+                                        .large = !worker->large && !steps_first,
                                         .background = turns_are_background(&worker->turns, now)};
-        bool busy = worker->generations || worker->large;
+        bool busy = worker->stepped || worker->large;
         struct job *jobs = busy ? queue_poll(worker->queue, wish) : queue_take(worker->queue, wish);
         if (!jobs && !busy) {
             return NULL;
         }
-        pass(worker, jobs, texts_first);
-        advance_all(worker);
+        move_all(worker, jobs, steps_first);
     }
 }
 

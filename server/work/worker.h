@@ -1,8 +1,9 @@
 /* The inference worker: one thread, one session. Takes everything that waits, up to a budget of
- * tokens, runs it as one packed forward pass, writes the features that are to be kept in one
- * transaction, and hands the jobs back. Whoever asks meanwhile waits for one pass and not for all
- * of a large request: its passes, and the tokens of texts that are continued, take turns with the
- * others'. */
+ * tokens, and moves everybody once: prompts, attributions, a slice of a large request, the next
+ * step of every text, lens and dark-matter request go through the model as one packed forward pass
+ * (or several, where they have more rows than the budget). Features that are to be kept are written
+ * in one transaction, and the jobs handed back. Whoever asks meanwhile waits for one such round and
+ * not for all of a large request. */
 #ifndef DM_WORK_WORKER_H
 #define DM_WORK_WORKER_H
 

@@ -193,7 +193,7 @@ static void close_all(struct bench *b)
 static bool is_named(const char *name, const char *word)
 {
     size_t n = strlen(word);
-    return strncmp(name, word, n) == 0 && (name[n] == '\0' || name[n] == ' ' || name[n] == ',');
+    return strncmp(name, word, n) == 0 && (name[n] == '\0' || name[n] == ' ' || name[n] == ':');
 }
 
 static int check_words(const struct bench *b, struct status *st)

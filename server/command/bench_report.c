@@ -95,7 +95,7 @@ static void print_head(const struct bench *b, const struct bench_machine *m)
                      b->peaks.fp32 / 1e9, b->peaks.bf16 / 1e9,
                      middle_of(b->peaks.reads, b->peaks.n_reads) / 1e9, low / 1e9, high / 1e9);
     }
-    (void)printf("\n%-22s %-5s %10s %-10s  %-19s  %s\n", "figure", "", "median", "",
+    (void)printf("\n%-25s %-5s %10s %-10s  %-19s  %s\n", "figure", "", "median", "",
                  "lowest to highest", "of the nearest limit");
 }
 
@@ -109,14 +109,14 @@ static void print_row(const struct bench *b, const struct bench_row *row)
     const char *precision =
         row->precision < 0 ? "" : precision_name((enum precision)row->precision);
     if (row->n == 0) {
-        (void)printf("%-22s %-5s %10s %s\n", row->name, precision, "-", row->skipped);
+        (void)printf("%-25s %-5s %10s %s\n", row->name, precision, "-", row->skipped);
         return;
     }
     struct figure f = figure_of(b, row);
     char range[48];
     (void)snprintf(range, sizeof range, "%.*f to %.*f", places(f.low), f.low, places(f.high),
                    f.high);
-    (void)printf("%-22s %-5s %10.*f %-10s  %-19s", row->name, precision, places(f.middle), f.middle,
+    (void)printf("%-25s %-5s %10.*f %-10s  %-19s", row->name, precision, places(f.middle), f.middle,
                  row->unit, range);
     if (f.limit) {
         (void)printf("  %.0f %% of %s", 100 * f.share,

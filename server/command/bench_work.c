@@ -330,7 +330,7 @@ static double go_of(const struct bench *b, const struct figure *f, struct cost *
     case INDEX:
         break;
     }
-    *cost = cost_of_pass(b, INDEXED / CONTEXT, CONTEXT, true);
+    *cost = cost_of_pass(b, (double)INDEXED / CONTEXT, CONTEXT, true);
     return INDEXED;
 }
 
@@ -343,7 +343,7 @@ int bench_work_run(struct bench *b, struct bench_row *row, struct status *st)
     }
     double before = bench_peaks_take(b), seconds = 0, goes = 0;
     while (goes == 0 || (seconds < LEAST_SECONDS && f->work != INDEX)) {
-        double once;
+        double once = 0;
         int code = run_once(b, precision, f, &once, st);
         if (code) {
             return code;

@@ -13,7 +13,7 @@ PER_PRECISION = ["prefill 1", "prefill 8", "prefill 32", "prefill 128", "prefill
                  "decode 2", "decode steered", "index"]
 ONCE = ["encode 512", "start", "first answer", "memory", "memory 512", "memory 1024",
         "cached activation", "cached activation p99", "cached page", "cached page p99",
-        "cached, indexing p99"]
+        "indexing: activation p99", "indexing: page p99"]
 TOO_LONG = {"prefill 512", "prefill 1024", "features 512", "memory 512", "memory 1024"}
 
 

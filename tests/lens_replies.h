@@ -42,8 +42,9 @@ static inline double attribution_part(const cJSON *list, size_t index)
     return 0.0;
 }
 
+/* cap is the model's final softcap, 0: none. */
 static inline void attribution_model(const struct oracle *o, const char *p, const cJSON *r,
-                                     size_t L, size_t H)
+                                     size_t L, size_t H, double cap)
 {
     for (size_t i = 0; i < 3; i++) {
         attribution_near(attribution_at(r, "precap.%zu", i), oracle_array(o, "%s.dla.precap", p), i,
@@ -67,6 +68,8 @@ static inline void attribution_model(const struct oracle *o, const char *p, cons
             }
             CHECK_NEAR(heads, attn, 1e-4);
         }
+        double logit = attribution_at(r, "logit.%zu", i);
+        CHECK_NEAR(cap > 0 ? cap * tanh(sum / cap) : sum, logit, 1e-4);
         CHECK_NEAR(sum, attribution_at(r, "precap.%zu", i), 1e-4);
         CHECK_NEAR(attribution_at(r, "rest.%zu", i), 0, 1e-4);
     }
@@ -151,7 +154,7 @@ static inline void attribution_compare_reply(const struct oracle *o, const struc
     CHECK(attribution_at(reply, "position") == v1_number(dla, "position"));
     CHECK(source != NULL);
     if (source) {
-        attribution_model(o, prompt, reply, c->n_layers, c->n_heads);
+        attribution_model(o, prompt, reply, c->n_layers, c->n_heads, (double)c->final_softcap);
         attribution_neurons(o, prompt, reply, (int)v1_number(dla, "neuron_layer"));
         attribution_source_parts(o, prompt, reply, name, source->layer, c->n_layers);
     }

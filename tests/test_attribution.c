@@ -42,6 +42,42 @@ static void meets_every_array_of_the_oracle(void)
     CHECK(compared == 16);
 }
 
+/* Of the likeliest token at every position of every fixture: the parts, capped, are the logit that
+ * the model itself says. */
+static void the_parts_add_up_to_the_model_s_own_logit(void)
+{
+    for (int f = 0; f < ORACLE_COUNT; f++) {
+        struct oracle o;
+        struct v1 v;
+        REQUIRE(oracle_open(&o, oracle_names[f]) && v1_open(&v, o.folder));
+        struct v1_answer said = v1_ask_oracle(&v, oracle_names[f], "seven", "/v1/trace",
+                                              "{\"tokens\":", ",\"read\":[\"logits\"],\"top\":1}");
+        const struct gemma_config *c = engine_config(v.app.engine);
+        double cap = (double)c->final_softcap;
+        for (int t = 0; t < 7; t++) {
+            char after[32];
+            (void)snprintf(after, sizeof after, ",\"position\":%d}", t);
+            struct v1_answer a =
+                v1_ask_oracle(&v, oracle_names[f], "seven", PATH, "{\"tokens\":", after);
+            double sum = attribution_at(a.json, "embed.0");
+            for (size_t l = 0; l < c->n_layers; l++) {
+                sum += attribution_at(a.json, "mlp.%zu.0", l);
+                for (size_t h = 0; h < c->n_heads; h++) {
+                    sum += attribution_at(a.json, "heads.%zu.%zu.0", l, h);
+                }
+            }
+            double logit = attribution_at(said.json, "tensors.top_logits.data.%d", t);
+            CHECK(attribution_at(a.json, "targets.0.id") ==
+                  attribution_at(said.json, "tensors.top_ids.data.%d", t));
+            CHECK_NEAR(cap > 0 ? cap * tanh(sum / cap) : sum, logit, 1e-4);
+            v1_free(&a);
+        }
+        v1_free(&said);
+        v1_close(&v);
+        oracle_close(&o);
+    }
+}
+
 /* What a source's parts must add up to at its site. */
 static double whole(const cJSON *r, const struct sae_source *s, size_t L, size_t i)
 {
@@ -234,6 +270,7 @@ static void survives_every_failed_allocation(void)
 }
 
 static const struct test tests[] = {TEST(meets_every_array_of_the_oracle),
+                                    TEST(the_parts_add_up_to_the_model_s_own_logit),
                                     TEST(sources_of_every_site_add_up),
                                     TEST(names_its_targets_and_takes_the_likeliest_by_default),
                                     TEST(edits_are_seen_and_those_of_strength_0_change_no_byte),

@@ -59,7 +59,8 @@ static inline void v1_close(struct v1 *v)
 }
 
 /* A model folder with its saes/. False, with the reason printed, if it does not come up. */
-static inline bool v1_open_threads(struct v1 *v, const char *folder, int threads)
+static inline bool v1_open_tuned(struct v1 *v, const char *folder, int threads,
+                                 const char *const *tuned, size_t n_tuned)
 {
     char saes[128], path[64];
     struct status st = {0};
@@ -67,8 +68,12 @@ static inline bool v1_open_threads(struct v1 *v, const char *folder, int threads
     metrics_init(&v->metrics);
     (void)snprintf(saes, sizeof saes, "%s/saes", folder);
     const char *folders[] = {saes};
-    struct engine_options options = {
-        .model = folder, .sae_folders = folders, .n_sae_folders = 1, .threads = threads};
+    struct engine_options options = {.model = folder,
+                                     .sae_folders = folders,
+                                     .n_sae_folders = 1,
+                                     .threads = threads,
+                                     .tuned_lenses = tuned,
+                                     .n_tuned_lenses = n_tuned};
     strcpy(v->folder, "/tmp/v1_XXXXXX");
     struct app *app = &v->app;
     app->metrics = &v->metrics;
@@ -95,6 +100,11 @@ static inline bool v1_open_threads(struct v1 *v, const char *folder, int threads
     v->router = (struct router){
         .routes = app->routes, .n_routes = app->n_routes, .app = app, .body_limit = 1 << 22};
     return true;
+}
+
+static inline bool v1_open_threads(struct v1 *v, const char *folder, int threads)
+{
+    return v1_open_tuned(v, folder, threads, NULL, 0);
 }
 
 static inline bool v1_open(struct v1 *v, const char *folder)

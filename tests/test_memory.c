@@ -3,6 +3,9 @@
 #include "test.h"
 
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 static void checks_products_and_sums_for_overflow(void)
 {
@@ -91,10 +94,57 @@ static void pages_are_zeroed_and_can_fail(void)
     (void)memory_fail_after(0);
 }
 
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static size_t resident_bytes(void)
+{
+    unsigned long pages[2] = {0};
+    FILE *f = fopen("/proc/self/statm", "re");
+    CHECK(f && fscanf(f, "%lu %lu", &pages[0], &pages[1]) == 2); /* NOLINT(cert-err34-c) */
+    if (f) {
+        (void)fclose(f);
+    }
+    return pages[1] * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Blocks that stay in use between freed ones keep the C library from giving anything back itself.
+ */
+static void gives_freed_memory_between_used_blocks_back(void)
+{
+    enum { BLOCKS = 8000, BYTES = 10000 };
+    static void *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = memory_alloc(BYTES, 1);
+        REQUIRE(blocks[i]);
+        memset(blocks[i], 1, BYTES);
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        if (i % 20) {
+            memory_free(blocks[i]);
+        }
+    }
+    size_t before = resident_bytes();
+    memory_give_back();
+    size_t after = resident_bytes();
+    CHECK(after + ((size_t)60 << 20) < before);
+    for (int i = 0; i < BLOCKS; i += 20) {
+        memory_free(blocks[i]);
+    }
+}
+#else
+static void gives_freed_memory_between_used_blocks_back(void)
+{
+    memory_give_back();
+}
+#endif
+
 static const struct test tests[] = {
-    TEST(pages_are_zeroed_and_can_fail),       TEST(checks_products_and_sums_for_overflow),
-    TEST(refuses_sizes_that_overflow),         TEST(zeroes_and_aligns),
-    TEST(a_count_of_zero_gives_a_pointer),     TEST(copies_strings),
+    TEST(gives_freed_memory_between_used_blocks_back),
+    TEST(pages_are_zeroed_and_can_fail),
+    TEST(checks_products_and_sums_for_overflow),
+    TEST(refuses_sizes_that_overflow),
+    TEST(zeroes_and_aligns),
+    TEST(a_count_of_zero_gives_a_pointer),
+    TEST(copies_strings),
     TEST(fails_the_nth_allocation_and_counts),
 };
 

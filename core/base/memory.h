@@ -36,6 +36,10 @@ char *memory_string_n(const char *s, size_t n);
 /* Frees what any of the above gave; NULL is fine. */
 void memory_free(void *block);
 
+/* Gives memory that was freed back to the system: what large requests leave is full of holes, and
+ * the C library would keep it for later. Takes some milliseconds. */
+void memory_give_back(void);
+
 /* Fault injection for tests: the nth allocation from now on fails (1 = the next one); 0 turns it
  * off. Returns how many allocations were asked for since the last call. */
 long memory_fail_after(long nth);

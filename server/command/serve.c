@@ -28,6 +28,7 @@
 #define DRAIN_SECONDS 30
 /* Replies that are sent again as they are: some hundred pages or texts. */
 #define REPLIES_BYTES ((size_t)64 << 20)
+#define GIVE_BACK_SECONDS 10 /* how often freed memory is given back to the system */
 
 struct serving {
     struct app app;
@@ -208,13 +209,22 @@ static void close_all(struct serving *s)
     metrics_destroy(&s->metrics);
 }
 
+/* Until one of the signals comes. */
+static void wait_for(const sigset_t *signals)
+{
+    const struct timespec pause = {.tv_sec = GIVE_BACK_SECONDS};
+    while (sigtimedwait(signals, NULL, &pause) < 0) {
+        memory_give_back();
+    }
+}
+
 int command_serve(const struct options *o)
 {
     struct status st = {0};
     if (command_check_access(o, &st)) {
         return command_failed(&st);
     }
-    /* Blocked before any thread exists, so that only sigwait below sees them. */
+    /* Blocked before any thread exists, so that only wait_for sees them. */
     sigset_t stop;
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
@@ -246,8 +256,7 @@ int command_serve(const struct options *o)
     if (code == STATUS_OK) {
         announce(s, o);
         go_on_indexing(s, o);
-        int number = 0;
-        (void)sigwait(&stop, &number);
+        wait_for(&stop);
         request_log_message(&s->app.log, NULL, "stopping: answering what is under way ...");
         index_jobs_stop(s->app.index_jobs);
         drain(s);

@@ -208,6 +208,8 @@ int engine_open(struct engine **out, const struct engine_options *o, struct stat
     if (code == STATUS_OK && !o->tokenizer_only) {
         (void)((code = open_weights(e, o, st)) ||
                (code = threads_create(&e->threads, o->threads, st)) ||
+               (code = o->prefix_memory ? kv_prefixes_create(&e->prefixes, o->prefix_memory, st)
+                                        : STATUS_OK) ||
                (code = open_sources(e, o, st)) || (code = open_tuned(e, o, st)));
     }
     if (code) {
@@ -228,6 +230,7 @@ void engine_close(struct engine *e)
     }
     memory_free(e->tuned);
     memory_free(atomic_load(&e->words));
+    kv_prefixes_destroy(e->prefixes);
     pool_destroy(e->pool);
     catalogue_free(&e->catalogue);
     threads_destroy(e->threads);

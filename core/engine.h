@@ -43,8 +43,10 @@ struct engine_options {
     size_t n_sae_folders;
     const char *const *tuned_lenses; /* files; may be empty */
     size_t n_tuned_lenses;
-    int threads;         /* 0: all processors */
-    uint64_t sae_memory; /* budget in bytes for open SAEs; 0: a quarter of the memory */
+    int threads;            /* 0: all processors */
+    uint64_t sae_memory;    /* budget in bytes for open SAEs; 0: a quarter of the memory */
+    uint64_t prefix_memory; /* for keys and values of texts that generations left; 0: none is kept
+                             */
     enum precision precision;
     enum embed_scale embed_scale; /* auto: fp32 square root in exact precision, else bf16 */
     bool tokenizer_only;          /* open the tokenizer files and nothing else */
@@ -244,6 +246,9 @@ void attribution_free(struct attribution *attribution);
  * /metrics). */
 uint64_t engine_tokens_computed(const struct engine *engine);
 uint64_t engine_passes_computed(const struct engine *engine);
+
+/* What generations found of texts that began as theirs (for /metrics). */
+struct kv_prefixes_figures engine_prefixes(const struct engine *engine);
 
 /* --- generating ------------------------------------------------------------------------------- */
 

@@ -39,6 +39,7 @@ struct generation {
     struct strands_pass pass;
     bool opened; /* every strand has what it needs */
     bool begun;  /* the prompts have been read */
+    bool failed; /* what the caches hold is not to be trusted */
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -141,6 +142,7 @@ static int begin_strand(struct generation *g, size_t i, struct status *st)
            (code = sampler_create(&s->sampler, &g->options.sampler, e->config.vocab_size, st)));
     if (code == STATUS_OK) {
         sampler_count(s->sampler, s->ids, n);
+        engine_find_prefix(e, s->start, &s->cache);
     }
     return code;
 }
@@ -175,6 +177,9 @@ void generation_close(struct generation *g)
             memory_free(s->tokens[t].feature_index);
             memory_free(s->tokens[t].feature_value);
         }
+        if (!g->failed && s->cache.pages) {
+            engine_keep_prefix(g->engine, s->start, s->ids, &s->cache);
+        }
         kv_cache_free(&s->cache);
         edits_close(s->edits);
         sampler_destroy(s->sampler);
@@ -206,8 +211,8 @@ static bool wants_features(const struct generation *g)
 /* A text that has ended is read once more where features of its last token are wanted. */
 static bool runs(const struct generation *g, const struct strand *s)
 {
-    return !s->ended ||
-           (wants_features(g) && s->cache.length < s->n_ids && s->n_ids > s->start->n_ids);
+    return !s->ended || (wants_features(g) && s->cache.pages && s->cache.length < s->n_ids &&
+                         s->n_ids > s->start->n_ids);
 }
 
 static const struct sae_source *source_at(const struct generation *g, size_t i)
@@ -376,6 +381,8 @@ int generation_prepare(struct generation *g, struct pass_part *part, struct stat
 
 void generation_drop(struct generation *g)
 {
+    struct status st;
+    g->failed = g->failed || engine_check_weights(g->engine, &st) != STATUS_OK;
     free_pass(g);
 }
 
@@ -397,8 +404,13 @@ int generation_finish(struct generation *g, bool *more, struct status *st)
     g->begun = true;
     *more = false;
     for (size_t i = 0; i < g->options.n_starts && code == STATUS_OK; i++) {
-        *more = *more || runs(g, &g->strands[i]);
+        struct strand *s = &g->strands[i];
+        *more = *more || runs(g, s);
+        if (!runs(g, s) && s->cache.pages) { /* now: the next turn may come before the closing */
+            engine_keep_prefix(g->engine, s->start, s->ids, &s->cache);
+        }
     }
+    g->failed = code != STATUS_OK && code != STATUS_CANCELLED;
     return code;
 }
 

@@ -25,7 +25,8 @@ struct engine {
     bool has_chat_template;
     struct hash identity;
     atomic_uint_fast64_t tokens_computed, passes_computed;
-    _Atomic(uint64_t *) words; /* bit per id: its text is a word; NULL until a lens asks */
+    struct kv_prefixes *prefixes; /* NULL: nothing is kept for the next text */
+    _Atomic(uint64_t *) words;    /* bit per id: its text is a word; NULL until a lens asks */
 };
 
 struct session {
@@ -80,6 +81,15 @@ void generation_drop(struct generation *generation);
 size_t dark_reading_rows(const struct dark_reading *reading);
 size_t lens_reading_rows(const struct lens_reading *reading);
 size_t generation_rows(const struct generation *generation);
+
+/* Fills the empty cache of a text with what is known of its beginning; at least one token is left
+ * to be read. */
+void engine_find_prefix(struct engine *engine, const struct generation_start *start,
+                        struct kv_cache *cache);
+
+/* Takes the cache of ids [cache->length], which go on where `start` ends. */
+void engine_keep_prefix(struct engine *engine, const struct generation_start *start,
+                        const int32_t *ids, struct kv_cache *cache);
 
 /* Checks ids and edits; `more` says that a token is to be generated, which needs room. */
 int engine_check_start(const struct engine *engine, const struct generation_start *start, bool more,

@@ -36,11 +36,14 @@ static void counts_what_the_server_does(void)
                                        "darkmatter_cache_misses_total",
                                        "darkmatter_tokens_computed_total",
                                        "darkmatter_passes_total",
+                                       "darkmatter_prefix_tokens_total",
+                                       "darkmatter_prefix_texts",
+                                       "darkmatter_prefix_bytes",
                                        "darkmatter_queue_jobs",
                                        "darkmatter_queue_tokens",
                                        "darkmatter_cached_texts",
                                        "darkmatter_cached_rows"};
-    for (int i = 0; i < 8; i++) {
+    for (size_t i = 0; i < TEST_COUNT(zero); i++) {
         CHECK(value(text, zero[i]) == 0);
     }
     CHECK(value(text, "darkmatter_database_bytes") > 0);

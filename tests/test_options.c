@@ -35,6 +35,7 @@ static void serves_the_demo_on_this_machine_when_nothing_is_said(void)
     CHECK_STRING(o.host, "127.0.0.1");
     CHECK_STRING(o.db, "darkmatter.db");
     CHECK(o.port == 5002 && o.token_limit == 1024 && o.reply_limit == 256u << 20);
+    CHECK(o.prefix_memory == 256u << 20);
     CHECK(o.threads == 0 && o.sae_memory == 0 && o.embed_scale == EMBED_SCALE_AUTO);
     CHECK(o.precision == PRECISION_EXACT);
     CHECK(o.log == 0 && o.slow_ms == 10000);
@@ -52,13 +53,14 @@ static void takes_every_flag_of_serve(void)
     struct options o;
     struct line line;
     struct status st;
-    REQUIRE_OK(parse(&o, &line,
-                     "serve --model m --model-id id --saes a --saes=b --db d.db --host 0.0.0.0 "
-                     "--port 0 --allow-host x.org --allow-host=y.org --no-secret --token-limit 7 "
-                     "--reply-limit 2k --sae-memory 4G --threads 3 --precision bf16 "
-                     "--embed-scale bf16 --log json --slow-ms 250 --share .",
-                     &st),
-               st);
+    REQUIRE_OK(
+        parse(&o, &line,
+              "serve --model m --model-id id --saes a --saes=b --db d.db --host 0.0.0.0 "
+              "--port 0 --allow-host x.org --allow-host=y.org --no-secret --token-limit 7 "
+              "--reply-limit 2k --sae-memory 4G --prefix-memory 0 --threads 3 --precision bf16 "
+              "--embed-scale bf16 --log json --slow-ms 250 --share .",
+              &st),
+        st);
     CHECK(o.log == 2 && o.slow_ms == 250);
     CHECK_STRING(o.model, "m");
     CHECK_STRING(o.model_id, "id");
@@ -73,6 +75,7 @@ static void takes_every_flag_of_serve(void)
     CHECK(o.port == 0 && o.no_secret && o.token_limit == 7 && o.reply_limit == 2048);
     CHECK(o.sae_memory == 4ull << 30 && o.threads == 3 && o.embed_scale == EMBED_SCALE_BF16);
     struct engine_options e = options_engine(&o);
+    CHECK(o.prefix_memory == 0 && e.prefix_memory == 0);
     CHECK_STRING(e.model, "m");
     CHECK_STRING(e.model_id, "id");
     CHECK(e.n_sae_folders == 2 && e.threads == 3 && e.sae_memory == 4ull << 30);

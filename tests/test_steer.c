@@ -395,6 +395,37 @@ static void a_conversation_is_continued(void)
     scratch_close(&s);
 }
 
+/* Asked of a server that has read the first turn, and of one that has not. */
+static void the_second_turn_does_not_read_the_first_one_again(void)
+{
+    struct v1 v, fresh;
+    struct scratch s, t;
+    REQUIRE(chat_open(&v, &s) && chat_open(&fresh, &t));
+#define TURN(MESSAGES)                                                              \
+    "{\"prompt\":[{\"role\":\"user\",\"content\":\"Who made the light?\"}" MESSAGES \
+    "],\"types\":[\"STEERED\",\"DEFAULT\"]," FEATURE                                \
+    ",\"n_completion_tokens\":6,\"steer_special_tokens\":false,\"temperature\":0,"  \
+    "\"n_logprobs\":3}"
+    static const char second[] = TURN(",{\"role\":\"model\",\"content\":\"the Lord\"},"
+                                      "{\"role\":\"user\",\"content\":\"And the water?\"}");
+    struct v1_answer first = v1_post(&v, "/v1/steer/completion-chat", TURN(""));
+    CHECK(first.status == 200);
+    CHECK(engine_prefixes(v.app.engine).texts == 2 && engine_prefixes(v.app.engine).reused == 0);
+    struct v1_answer a = v1_post(&v, "/v1/steer/completion-chat", second);
+    struct v1_answer b = v1_post(&fresh, "/v1/steer/completion-chat", second);
+    CHECK(a.status == 200 && b.status == 200);
+    CHECK_STRING(a.text, b.text);
+    CHECK(engine_prefixes(v.app.engine).reused >= 2 * 16); /* of both texts, the prompt at least */
+    CHECK(engine_prefixes(fresh.app.engine).reused == 0);
+    v1_free(&first);
+    v1_free(&a);
+    v1_free(&b);
+    v1_close(&v);
+    v1_close(&fresh);
+    scratch_close(&s);
+    scratch_close(&t);
+}
+
 /* steer_special_tokens false is an edit at every position but those of special tokens. */
 static void special_tokens_of_the_prompt_are_spared_unless_asked_for(void)
 {
@@ -627,6 +658,7 @@ static const struct test tests[] = {
     TEST(the_length_is_cut_to_what_fits_and_a_full_prompt_is_refused),
     TEST(mistakes_are_named),
     TEST(a_conversation_is_continued),
+    TEST(the_second_turn_does_not_read_the_first_one_again),
     TEST(special_tokens_of_the_prompt_are_spared_unless_asked_for),
     TEST(the_template_says_which_token_belongs_where),
     TEST(conversations_that_cannot_be_are_refused),

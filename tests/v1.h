@@ -73,7 +73,8 @@ static inline bool v1_open_tuned(struct v1 *v, const char *folder, int threads,
                                      .n_sae_folders = 1,
                                      .threads = threads,
                                      .tuned_lenses = tuned,
-                                     .n_tuned_lenses = n_tuned};
+                                     .n_tuned_lenses = n_tuned,
+                                     .prefix_memory = 64u << 20};
     strcpy(v->folder, "/tmp/v1_XXXXXX");
     struct app *app = &v->app;
     app->metrics = &v->metrics;

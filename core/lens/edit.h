@@ -22,6 +22,7 @@
 #define DM_LENS_EDIT_H
 
 #include "core/gemma/forward.h"
+#include "core/gemma/kv_prefixes.h"
 #include "core/sae/pool.h"
 
 #include <stdbool.h>
@@ -88,5 +89,10 @@ struct edits_run {
 struct forward_hook edits_hook(struct edits_run *run);
 
 void edits_close(struct edits *edits);
+
+/* marks [n_ids] of a text under these edits: equal where the id and what is done there are the
+ * same, whichever edit says so. Only STATUS_MEMORY can go wrong. */
+int edits_mark(const struct edit *list, size_t n, size_t prompt_length, const int32_t *ids,
+               size_t n_ids, struct kv_mark *marks, struct status *st);
 
 #endif

@@ -12,31 +12,6 @@ struct site {
     size_t past; /* position of the first */
 };
 
-static bool selected(const struct edits *edits, const struct edit *e, size_t position)
-{
-    if (e->skip_bos && position == 0) {
-        return false;
-    }
-    switch (e->where) {
-    case EDIT_ALL:
-        return true;
-    case EDIT_PROMPT:
-        return position < edits->prompt_length;
-    case EDIT_GENERATED:
-        return position >= edits->prompt_length;
-    case EDIT_LAST:
-        return position + 1 == edits->prompt_length;
-    case EDIT_POSITIONS:
-        break;
-    }
-    for (size_t i = 0; i < e->n_positions; i++) {
-        if ((size_t)e->positions[i] == position) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* --- edits that look at one row and nothing else ---------------------------------------------- */
 
 static void add_scaled(float *h, float a, const float *v, size_t width)
@@ -99,7 +74,7 @@ static int gather(struct gathered *g, const struct edits *edits, const struct op
     }
     const float *from = s->input == s->output ? site->rows : op->input;
     for (size_t r = 0; r < site->n; r++) {
-        if (selected(edits, op->edit, site->past + r)) {
+        if (edit_selects(op->edit, edits->prompt_length, site->past + r)) {
             memcpy(g->x + g->n * s->d_in, from + r * s->d_in, s->d_in * sizeof *g->x);
             g->row[g->n++] = r;
         }
@@ -153,7 +128,7 @@ static int apply(const struct edits *edits, const struct op *op, const struct si
         return edit_encoded(edits, op, site, st);
     }
     for (size_t r = 0; r < site->n; r++) {
-        if (selected(edits, op->edit, site->past + r)) {
+        if (edit_selects(op->edit, edits->prompt_length, site->past + r)) {
             edit_row(op, site->rows + r * site->width, site->width);
         }
     }

@@ -25,6 +25,9 @@ struct edits {
     size_t prompt_length;
 };
 
+/* Whether the edit acts on the row at `position`. */
+bool edit_selects(const struct edit *e, size_t prompt_length, size_t position);
+
 static inline bool edit_has_direction(const struct edit *e)
 {
     return e->type == EDIT_ADD || e->type == EDIT_ORTHOGONAL || e->type == EDIT_CAP;

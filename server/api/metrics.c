@@ -68,6 +68,15 @@ enum http_next api_metrics(struct exchange *x)
     write_one(out, "darkmatter_passes_total", "counter",
               "Passes of the model, each for all requests that were there.",
               engine_passes_computed(app->engine));
+    struct kv_prefixes_figures prefixes = engine_prefixes(app->engine);
+    write_one(out, "darkmatter_prefix_tokens_total", "counter",
+              "Tokens of texts to be continued that an earlier text had begun with, and that were "
+              "not computed again.",
+              prefixes.reused);
+    write_one(out, "darkmatter_prefix_texts", "gauge",
+              "Texts whose keys and values are held for that.", prefixes.texts);
+    write_one(out, "darkmatter_prefix_bytes", "gauge", "Their memory (--prefix-memory).",
+              prefixes.bytes);
     write_one(out, "darkmatter_queue_jobs", "gauge", "Requests that wait for the model.",
               queue_depth(app->queue));
     write_one(out, "darkmatter_queue_tokens", "gauge", "Tokens that wait for the model.",

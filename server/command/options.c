@@ -84,6 +84,8 @@ static const struct flag {
     {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)",
      SERVE | INDEX | EVALUATE | VERIFY | BENCH, BYTES, offsetof(struct options, sae_memory), 1,
      LLONG_MAX},
+    {"--prefix-memory", "BYTES", "what texts that were continued leave for the next turn (256M)",
+     SERVE, BYTES, offsetof(struct options, prefix_memory), 0, LLONG_MAX},
     {"--threads", "N", "compute threads (all processors)",
      SERVE | INDEX | EVALUATE | COLLECT | VERIFY | BENCH, NUMBER, offsetof(struct options, threads),
      1, 256},
@@ -385,6 +387,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
                           .rounds = 5,
                           .reply_limit = 256ull * 1024 * 1024};
     int bit = command_bit(o->command);
+    o->prefix_memory = bit == SERVE ? 256ull * 1024 * 1024 : 0; /* nobody else goes on with texts */
     if (!bit) {
         return status_set(st, STATUS_INVALID, "%s%s", o->command ? o->command : "",
                           o->command ? ": no such command" : "a command is needed");
@@ -432,6 +435,7 @@ struct engine_options options_engine(const struct options *o)
                                    .n_tuned_lenses = o->n_tuned_lenses,
                                    .threads = o->threads,
                                    .sae_memory = o->sae_memory,
+                                   .prefix_memory = o->prefix_memory,
                                    .precision = o->precision,
                                    .embed_scale = o->embed_scale};
 }

@@ -32,6 +32,7 @@ struct options {
     size_t token_limit;
     uint64_t reply_limit;
     uint64_t sae_memory;
+    uint64_t prefix_memory; /* 0: nothing of a continued text is kept for the next */
     enum precision precision;
     enum embed_scale embed_scale;
     int log;         /* enum request_log_format */

@@ -85,7 +85,7 @@ export function bandTitle(group) {
 /** What a group is called where there is little room. */
 function bandName({ top, lowest, low, high }) {
   if (top) return 'Top';
-  return lowest ? 'Lowest' : `${brief(low)} – ${brief(high)}`;
+  return lowest ? 'Lowest' : `${brief(low)} to ${brief(high)}`;
 }
 
 /** Row by row without controls: for previews. */

@@ -35,5 +35,8 @@ if (view) {
   view.open(main, frame, names);
 } else {
   openFrame({});
-  main.textContent = `There is no page at ${location.pathname}.`;
+  const home = document.createElement('a');
+  home.href = '/';
+  home.textContent = 'To the prompt lab';
+  main.replaceChildren(`There is no page at ${location.pathname}. `, home, '.');
 }

@@ -40,7 +40,7 @@ function headsPane() {
     if (i === null) return void (said.textContent = '');
     said.textContent = `layer ${Math.floor(i / grid.columns)}, head ${i % grid.columns}: ${signed(grid.data[i])}`;
   } });
-  const element = h('section', { 'aria-label': 'Heads' }, h('div', { class: 'head' }, h('h2', {}, 'Heads'), h('p', { class: 'muted' }, 'a row a layer'), said), image.element);
+  const element = h('section', { 'aria-label': 'Heads' }, h('div', { class: 'head' }, h('h2', {}, 'Heads'), h('p', { class: 'muted' }, 'a row a layer, a column a head'), said), image.element);
   function show(heads) {
     const data = Float32Array.from(heads.flat());
     grid = { rows: heads.length, columns: heads[0].length, data };

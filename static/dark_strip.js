@@ -39,7 +39,8 @@ export function darkStrip(row, { onToggle }) {
     const both = data.votes?.[at];
     const share = data.err_share?.[at];
     voted.replaceChildren(...(both ? [...votes(both.promoted, 'for', 'The error votes for'), ...votes(both.suppressed, 'against', 'against'),
-      ...(share === null || share === undefined ? [] : [h('span', { class: 'muted' }, `· ${share < -5e-4 ? '−' : ''}${percent(Math.abs(share))} of the logit of ${visible(data.argmax_token[at])}, the likeliest next`)])] : []));
+      ...(share === null || share === undefined ? [] : [h('span', { class: 'muted' }, `· ${share < -5e-4 ? '−' : ''}${percent(Math.abs(share))} of the logit of `),
+        h('span', { class: 'chip' }, visible(data.argmax_token[at])), h('span', { class: 'muted' }, 'the likeliest next')])] : []));
   }
   return {
     element, button, inspect, clear,

@@ -213,7 +213,8 @@ export async function openFeature(main, frame, { model, source, index: text }) {
     const { text: meaning } = dashboard.meaning(feature);
     if (meaning) frame.title(`${names.index}: ${meaning.slice(0, 60)}`);
   } catch (error) {
-    main.replaceChildren(head.element, h('div', { class: 'notice', role: 'alert' }, h('p', {}, error.message)));
+    main.replaceChildren(head.element, h('div', { class: 'notice', role: 'alert' }, h('p', {}, error.message)),
+      ...(error.status === 404 ? [h('p', {}, h('a', { href: sourcePath(model, source) }, `The features of ${source}`))] : []));
   }
   const known = await frame.fill();
   const details = detailsOf(known, { source, facts: feature?.facts ?? {} });

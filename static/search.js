@@ -3,11 +3,16 @@ import { examplesList } from './activations.js';
 import { request } from './api.js';
 import * as dashboard from './dashboard.js';
 import { h } from './dom.js';
-import { count, short } from './format.js';
-import { featurePath, setQuery } from './paths.js';
+import { count, short, visible } from './format.js';
+import { featurePath, searchPath, setQuery } from './paths.js';
 import { describe, options } from './sources.js';
 
 const KINDS = [['words', 'Meaning'], ['fires', 'Fires on token'], ['promotes', 'Promotes token']];
+const HELP = [
+  ['words', 'Meaning', 'words of explanations and of labels, in any source', 'numbers'],
+  ['fires', 'Fires on token', 'features whose strongest tokens are this one', ' there'],
+  ['promotes', 'Promotes token', 'features that vote for this token to come next', ' there'],
+];
 const SHORTEST = 3;
 const BY_TOKEN = 100;
 
@@ -66,6 +71,9 @@ export async function openSearch(main, frame) {
   const kinds = KINDS.map(([name, words]) => h('button', { type: 'button', 'data-kind': name, onclick: () => go({ kind: name }) }, words));
   const said = h('p', { class: 'said', role: 'status', id: 'said' });
   const list = h('ol', { class: 'found' });
+  const help = h('ul', { class: 'searchhelp' }, HELP.map(([kind, name, words, example]) => h('li', {}, h('b', {}, name), `: ${words}, such as `,
+    h('a', { href: searchPath({ q: example, ...(kind === 'words' ? {} : { in: kind }) }) }, visible(example)))),
+  h('li', { class: 'muted' }, 'Labels and tokens are known of sources that have been indexed.'));
   const more = h('p', { class: 'more', hidden: true }, h('button', { type: 'button', class: 'plain', onclick: () => load(nextOffset) }, 'More'));
   let details = new Map();
   let catalogue = [];
@@ -80,7 +88,7 @@ export async function openSearch(main, frame) {
         event.preventDefault();
         go({ text: field.value });
       },
-    }, field, picker, h('div', { class: 'switch', role: 'group', 'aria-label': 'Search by' }, kinds), said), list, more);
+    }, field, picker, h('div', { class: 'switch', role: 'group', 'aria-label': 'Search by' }, kinds), said), help, list, more);
 
   function go(what) {
     Object.assign(state, { text: field.value }, what);
@@ -89,7 +97,8 @@ export async function openSearch(main, frame) {
   }
   function show() {
     for (const button of kinds) button.setAttribute('aria-pressed', String(button.dataset.kind === state.kind));
-    field.placeholder = state.kind === 'words' ? 'Words of an explanation, at least three letters' : 'A token, with its leading space if it has one';
+    field.placeholder = state.kind === 'words' ? 'Words of an explanation' : 'A token, with its leading space if it has one';
+    help.hidden = state.text !== '';
     frame.title(state.text ? `“${state.text}”` : 'Search');
   }
 
@@ -109,6 +118,7 @@ export async function openSearch(main, frame) {
       const total = Math.max(shown, answer.total ?? 0);
       const rest = shown < total && answer.next === null ? `, the first ${count(shown)} of them here` : '';
       said.textContent = total ? `${count(total)} ${total === 1 ? 'feature' : 'features'}${rest}` : 'Nothing found.';
+      help.hidden = total > 0;
     } catch (error) {
       if (error.name !== 'AbortError') said.textContent = error.message;
     }

@@ -259,6 +259,9 @@ export async function openSource(main, frame, names) {
     main.where = drawn.where;
   } catch (error) {
     place.replaceChildren(h('div', { class: 'notice', role: 'alert' }, h('p', {}, error.message)));
-    if (error.status === 404) list.element.hidden = true;
+    if (error.status !== 404) return;
+    list.element.hidden = true;
+    head.element.querySelector('.steps').hidden = true;
+    place.append(h('p', {}, h('a', { href: modelPath(model) }, `The sources of ${model}`)));
   }
 }

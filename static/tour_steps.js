@@ -197,7 +197,7 @@ export const STEPS = [
         h('div', {}, published ? h('p', { class: 'compared' }, h('span', {}, 'found'), h('span', {}, 'published')) : '', h('ol', { class: 'thoughts walked' }, list.map((one) => {
         const known = knownMeaning(context.source, one.feature_index);
         return h('li', { 'data-feature': one.feature_index, 'data-value': exact(one.activation_value) }, h('a', { class: 'index', href: featurePath(context.model, context.source, one.feature_index) }, String(one.feature_index)),
-          h('span', { class: known?.isLabel ? 'text label' : 'text' }, known?.text || '\u00a0'),
+          h('span', { class: known?.isLabel || !known?.text ? 'text label' : 'text' }, known?.text || (known?.indexed ? '\u00a0' : 'not indexed')),
           h('span', { class: 'value' }, short(one.activation_value)), published ? h('span', { class: 'value theirs' }, theirs.has(one.feature_index) ? short(theirs.get(one.feature_index)) : '–') : '');
       })))), more('See the features of every token in the lab', labPath({ text: context.text, source: context.source }))];
     },

@@ -50,7 +50,7 @@ struct bench_row *bench_row(struct bench *b, const char *name, int precision)
 void bench_put(struct bench *b, const char *name, double value, double ready)
 {
     struct bench_row *row = bench_row(b, name, -1);
-    if (row && row->n < BENCH_ROUNDS) {
+    if (row && !*row->skipped && row->n < BENCH_ROUNDS) {
         row->ready[row->n] = ready;
         row->value[row->n++] = value;
     }

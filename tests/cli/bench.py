@@ -92,6 +92,15 @@ with check("a model without SAEs is measured as far as it goes"):
     expect_in("needs an SAE: --saes FOLDER", out)
     assert any(line.startswith("start ") and " ms" in line for line in out.splitlines()), out
 
+with check("another model is asked while it indexes, too; pages are the demo's alone"):
+    code, out, err = run("bench", "--model", DEMO, "--saes", os.path.join(DEMO, "saes"), "--rounds",
+                         "1", "--precision", "bf16", "--json", "indexing", "cached")
+    expect(code, 0, err)
+    found = {f["figure"]: f for f in json.loads(out)["figures"]}
+    assert found["indexing: activation p99"]["median"] > 0
+    for name in ("indexing: page p99", "cached page", "cached page p99"):
+        expect(found[name]["skipped"], "measured on the demo: without --model")
+
 with check("a figure that there is none of is named, beside those that there are"):
     code, out, err = run("bench", "prefil", environment=temporary)
     expect(code, 1, err)

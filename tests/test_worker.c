@@ -167,6 +167,27 @@ static void drops_a_cancelled_job_before_it_is_computed(void)
     bench_close(&b);
 }
 
+static void hands_everything_back_once_the_queue_is_abandoned(void)
+{
+    struct bench b;
+    struct job *jobs[3];
+    REQUIRE(bench_open(&b));
+    for (int i = 0; i < 3; i++) {
+        jobs[i] = push(&b, SOURCE, 100 + i);
+        REQUIRE(jobs[i]);
+    }
+    queue_abandon(b.queue);
+    run(&b, 1 << 12);
+    CHECK(b.n_done == 3);
+    for (int i = 0; i < 3; i++) {
+        CHECK(jobs[i]->st.code == STATUS_BUSY);
+        CHECK_CONTAINS(jobs[i]->st.message, "the server is stopping");
+        CHECK(!is_stored(&b, SOURCE, 100 + i));
+        job_free(jobs[i]);
+    }
+    bench_close(&b);
+}
+
 enum { PROMPTS = 7 };
 
 /* A job of PROMPTS prompts of 3 tokens. */
@@ -453,6 +474,7 @@ static const struct test tests[] = {
     TEST(runs_and_keeps_all_jobs_that_wait),
     TEST(one_bad_job_does_not_fail_its_neighbours),
     TEST(drops_a_cancelled_job_before_it_is_computed),
+    TEST(hands_everything_back_once_the_queue_is_abandoned),
     TEST(others_run_between_the_slices_of_a_large_job),
     TEST(a_large_job_that_is_cancelled_or_fails_ends_with_its_slice),
     TEST(cuts_a_large_job_into_slices_of_the_budget),

@@ -176,6 +176,7 @@ static void announce(const struct serving *s, const struct options *o)
     (void)fflush(stdout);
 }
 
+/* What is not answered in time is refused, so that a full queue does not hold the end up. */
 static void drain(struct serving *s)
 {
     atomic_store(&s->app.stopping, true);
@@ -184,6 +185,7 @@ static void drain(struct serving *s)
     for (int i = 0; i < DRAIN_SECONDS * 50 && http_server_active(s->http) > 0; i++) {
         (void)nanosleep(&pause, NULL);
     }
+    queue_abandon(s->app.queue);
 }
 
 static void close_all(struct serving *s)

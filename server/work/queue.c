@@ -23,6 +23,7 @@ struct queue {
     size_t n_waiting;    /* lanes that have any */
     size_t capacity;
     bool stopped;
+    atomic_bool abandoned;
     /* Written under the lock; atomic so that /metrics reads them without it. */
     atomic_size_t depth, tokens;
 };
@@ -37,6 +38,7 @@ int queue_create(struct queue **queue, size_t capacity_tokens, struct status *st
     q->capacity = capacity_tokens;
     atomic_init(&q->depth, 0);
     atomic_init(&q->tokens, 0);
+    atomic_init(&q->abandoned, false);
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->changed, NULL);
     return STATUS_OK;
@@ -234,6 +236,16 @@ void queue_stop(struct queue *queue)
     queue->stopped = true;
     pthread_cond_broadcast(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
+}
+
+void queue_abandon(struct queue *queue)
+{
+    atomic_store(&queue->abandoned, true);
+}
+
+bool queue_abandoned(const struct queue *queue)
+{
+    return atomic_load(&queue->abandoned);
 }
 
 size_t queue_depth(const struct queue *queue)

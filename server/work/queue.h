@@ -84,7 +84,10 @@ struct job *queue_take(struct queue *queue, struct queue_wish wish);
 struct job *queue_poll(struct queue *queue, struct queue_wish wish);
 
 bool queue_stopped(struct queue *queue);
-void queue_stop(struct queue *queue);           /* push fails from now on; take drains */
+void queue_stop(struct queue *queue); /* push fails from now on; take drains */
+/* What waits is not to be run any more, only handed back. From any thread. */
+void queue_abandon(struct queue *queue);
+bool queue_abandoned(const struct queue *queue);
 size_t queue_depth(const struct queue *queue);  /* jobs that wait, background ones left out */
 size_t queue_tokens(const struct queue *queue); /* their tokens */
 

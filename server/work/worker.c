@@ -13,6 +13,8 @@
 #define CACHE_POSITIONS 8192
 /* Prompts of up to this part of the budget need not wait while it is the steps' turn. */
 #define SMALL_PART 8
+/* A large job is computed in slices of this part of the budget. */
+#define SLICE_PART 4
 
 /* Tasks that go through the model together: prompts of all jobs that want nothing else, a slice of
  * the large one, attributions, steps. */
@@ -25,14 +27,15 @@ struct pass {
     struct engine_prompt *prompts; /* the common ones */
 };
 
-/* One past the last prompt of the slice that starts at `begin`: at most `budget` tokens, or a
- * single prompt. In slices one large request needs no more scratch memory than many small ones. */
+/* One past the last prompt of the slice that starts at `begin`: at most a part of the budget, or a
+ * single prompt. Whoever asks for little waits for one of them, and its products are as fast. */
 static size_t slice_end(const struct worker *worker, const struct engine_prompt *prompts, size_t n,
                         size_t begin)
 {
+    size_t most = worker->budget / SLICE_PART;
     size_t tokens = prompts[begin].n_ids;
     size_t end = begin + 1;
-    while (end < n && tokens < worker->budget && prompts[end].n_ids <= worker->budget - tokens) {
+    while (end < n && tokens < most && prompts[end].n_ids <= most - tokens) {
         tokens += prompts[end++].n_ids;
     }
     return end;
@@ -43,16 +46,26 @@ static void set_unwanted(struct job *job)
     status_set(&job->st, STATUS_CANCELLED, "nobody waits for this answer any more");
 }
 
-/* Hands back the jobs that nobody waits for any more; returns the others. */
-static struct job *drop_cancelled(struct job *jobs)
+/* Whether it need not be run, and why: its client has left, or the server has no more time. */
+static bool is_unwanted(const struct worker *worker, struct job *job)
+{
+    if (atomic_load(&job->cancel)) {
+        set_unwanted(job);
+    } else if (queue_abandoned(worker->queue)) {
+        status_set(&job->st, STATUS_BUSY, "the server is stopping, and had no time left for this");
+    }
+    return job->st.code != STATUS_OK;
+}
+
+/* Hands back the jobs that need not be run; returns the others. */
+static struct job *drop_unwanted(const struct worker *worker, struct job *jobs)
 {
     struct job *first = NULL;
     struct job **end = &first;
     for (struct job *job = jobs, *next; job; job = next) {
         next = job->next;
         job->next = NULL;
-        if (atomic_load(&job->cancel)) {
-            set_unwanted(job);
+        if (is_unwanted(worker, job)) {
             worker_finish(job);
         } else {
             *end = job;
@@ -312,8 +325,7 @@ static void add_slice(struct pass *p)
     if (!job) {
         return;
     }
-    if (atomic_load(&job->cancel)) {
-        set_unwanted(job);
+    if (is_unwanted(worker, job)) {
         worker->large = NULL;
         worker_keep(worker, job);
         return;
@@ -332,10 +344,8 @@ static void add_steps(struct pass *p)
         next = job->next; /* what runs meanwhile ends only jobs before this one */
         if (stopped && !job->dark) {
             status_set(&job->st, STATUS_BUSY, "the server is stopping; the text was broken off");
-        } else if (atomic_load(&job->cancel)) {
-            set_unwanted(job);
         }
-        if (job->st.code) {
+        if (job->st.code || is_unwanted(worker, job)) {
             end_steps(worker, job);
         } else {
             add(p, job,
@@ -353,7 +363,8 @@ static void move_all(struct worker *worker, struct job *jobs, bool steps_first)
     bool background = jobs && jobs->background; /* then it is alone, and gone afterwards */
     double begun = clock_seconds();
     worker->answered = begun;
-    jobs = run_own_work(worker, drop_cancelled(set_steps_aside(worker, jobs)));
+    jobs = run_own_work(worker, drop_unwanted(worker, set_steps_aside(worker, jobs)));
+    steps_first = steps_first || (worker->stepped && turns_are_texts(&worker->turns, begun));
     jobs = set_large_aside(worker, jobs);
     struct job *attributions = take_attributions(&jobs);
     add_prompts(&p, jobs);

@@ -32,17 +32,13 @@ static void counts_what_the_server_does(void)
     struct v1 v;
     REQUIRE(v1_open(&v, V1_DEMO));
     char *text = scrape(&v);
-    static const char *const zero[] = {"darkmatter_cache_hits_total",
-                                       "darkmatter_cache_misses_total",
-                                       "darkmatter_tokens_computed_total",
-                                       "darkmatter_passes_total",
-                                       "darkmatter_prefix_tokens_total",
-                                       "darkmatter_prefix_texts",
-                                       "darkmatter_prefix_bytes",
-                                       "darkmatter_queue_jobs",
-                                       "darkmatter_queue_tokens",
-                                       "darkmatter_cached_texts",
-                                       "darkmatter_cached_rows"};
+    static const char *const zero[] = {
+        "darkmatter_cache_hits_total",      "darkmatter_cache_misses_total",
+        "darkmatter_tokens_computed_total", "darkmatter_passes_total",
+        "darkmatter_prefix_tokens_total",   "darkmatter_prefix_texts",
+        "darkmatter_prefix_bytes",          "darkmatter_queue_jobs",
+        "darkmatter_queue_tokens",          "darkmatter_replies_bytes",
+        "darkmatter_cached_texts",          "darkmatter_cached_rows"};
     for (size_t i = 0; i < TEST_COUNT(zero); i++) {
         CHECK(value(text, zero[i]) == 0);
     }

@@ -3,6 +3,7 @@
 #include "core/base/memory.h"
 #include "server/api/routes.h"
 #include "server/app.h"
+#include "server/http/replies.h"
 
 static void write_one(struct text *out, const char *name, const char *kind, const char *help,
                       unsigned long long value)
@@ -77,6 +78,8 @@ enum http_next api_metrics(struct exchange *x)
               "Texts whose keys and values are held for that.", prefixes.texts);
     write_one(out, "darkmatter_prefix_bytes", "gauge", "Their memory (--prefix-memory).",
               prefixes.bytes);
+    write_one(out, "darkmatter_replies_bytes", "gauge", "Replies that are kept to be sent again.",
+              replies_bytes(app->replies));
     write_one(out, "darkmatter_queue_jobs", "gauge", "Requests that wait for the model.",
               queue_depth(app->queue));
     write_one(out, "darkmatter_queue_tokens", "gauge", "Tokens that wait for the model.",

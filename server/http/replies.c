@@ -39,6 +39,17 @@ int replies_create(struct replies **out, size_t budget, struct status *st)
     return STATUS_OK;
 }
 
+size_t replies_bytes(struct replies *r)
+{
+    if (!r) {
+        return 0;
+    }
+    pthread_mutex_lock(&r->lock);
+    size_t used = r->used;
+    pthread_mutex_unlock(&r->lock);
+    return used;
+}
+
 static size_t size_of(const struct reply *reply)
 {
     return sizeof *reply + reply->target_length + reply->body_length + reply->length;

@@ -17,6 +17,9 @@ struct replies;
 int replies_create(struct replies **out, size_t budget, struct status *st);
 void replies_destroy(struct replies *replies); /* after every exchange; NULL is fine */
 
+/* Bytes of what is kept now, requests included. NULL: 0. */
+size_t replies_bytes(struct replies *replies);
+
 /* Answers x with the reply that was kept for the same request in the same state (a number of the
  * handler's that changes with what the answer depends on); *note is what was kept with it. x->state
  * must be free: it holds the reply until the exchange ends. NULL replies have none. */

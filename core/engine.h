@@ -452,4 +452,11 @@ int engine_feature_logits(struct engine *engine, const char *source, size_t firs
                           struct engine_logits *out, bool *known, const atomic_bool *cancel,
                           struct status *st);
 
+/* What the error votes for on average: the mean over the counted tokens of its contribution to each
+ * token's logit before the softcap, norms frozen. *known is false where the source does not lead to
+ * the residual stream, nothing was counted, or the vocabulary has fewer than ENGINE_LOGITS tokens.
+ */
+int engine_evaluation_votes(struct engine *engine, const struct evaluation *evaluation,
+                            struct engine_logits *out, bool *known, struct status *st);
+
 #endif

@@ -1,6 +1,7 @@
-/* What features write into the vocabulary: blocks of decoder rows times the unembedding. */
+/* What features, and the errors of SAEs, write into the vocabulary: rows times the unembedding. */
 #include "core/base/memory.h"
 #include "core/engine_private.h"
+#include "core/lens/lens.h"
 #include "core/math/kernels.h"
 
 #include <string.h>
@@ -134,5 +135,29 @@ int engine_feature_logits(struct engine *e, const char *source, size_t first, si
     }
     code = engine_decoder_close(&d, code, st);
     *known = *known && code == STATUS_OK;
+    return code;
+}
+
+int engine_evaluation_votes(struct engine *e, const struct evaluation *evaluation,
+                            struct engine_logits *out, bool *known, struct status *st)
+{
+    size_t V = e->config.vocab_size, D = e->config.hidden_size;
+    double n = evaluation->sums.tokens;
+    *known = evaluation->leads && n > 0.0 && V >= ENGINE_LOGITS;
+    if (!*known) {
+        return STATUS_OK;
+    }
+    float *mean = memory_alloc(D, sizeof *mean), *logits = memory_alloc(V, sizeof *logits);
+    int code = mean && logits ? STATUS_OK : status_no_memory(st, (D + V) * sizeof *logits);
+    for (size_t i = 0; i < D && !code; i++) {
+        mean[i] = (float)(evaluation->arrives[i] / n);
+    }
+    code = code ? code : lens_vector_logits(&e->weights, e->threads, mean, false, logits, st);
+    if (!code) {
+        rank_row(&(struct ranking){logits, V, out}, 0, 0);
+    }
+    *known = code == STATUS_OK;
+    memory_free(mean);
+    memory_free(logits);
     return code;
 }

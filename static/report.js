@@ -25,6 +25,7 @@ const figure = ([name, value, , text = fixed(value)]) => h('div', { class: 'figu
 function reconstruction({ figures, linear }) {
   const list = [
     ['Unexplained (FVU)', figures.fvu, 'squared error over squared deviation from the mean', percent(figures.fvu)],
+    ['Error length', figures.errNorm, 'mean of |error|', known(figures.errNorm) ? brief(figures.errNorm) : '–'],
     ['Relative error', figures.relErr, 'mean of |error| / |x|', percent(figures.relErr)],
     ['Cosine', figures.cosine, 'mean cosine of x and its reconstruction'],
     ['L0', figures.l0, 'features that fire on a token, on average', fixed(figures.l0, 2)],
@@ -107,6 +108,26 @@ function tokenTable(id, title, note, list) {
     list.length ? [table, more] : h('p', { class: 'muted' }, 'None.'));
 }
 
+/** Tokens whose logits the error raises or lowers, on average over the corpus. */
+function voteTable(id, title, note, list, sign) {
+  const most = Math.max(...list.map(({ logit }) => sign * logit), 1e-9);
+  const rows = list.map((one) => h('tr', { 'data-id': one.id },
+    h('td', {}, h('span', { class: 'chip', title: JSON.stringify(one.token) }, visible(one.token))),
+    h('td', { class: 'number', 'data-value': exact(one.logit) }, svg('svg', { class: 'amount', viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+      svg('rect', { width: Math.max(0, (100 * sign * one.logit) / most), height: 4 })), one.logit.toFixed(3))));
+  return h('section', { 'aria-labelledby': id }, h('h2', { id }, title), h('p', { class: 'muted' }, note),
+    h('table', { class: 'listing failing votes' }, h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Token'),
+      h('th', { scope: 'col', class: 'number' }, 'Logit'))), h('tbody', {}, rows)));
+}
+
+function votes({ errorVotes, figures }) {
+  if (!errorVotes) return []; // not finished, or nothing that leads to the residual stream
+  const share = known(figures.errShare) ? ` Of the likeliest token's logit, ${percent(figures.errShare)} is the error's.` : '';
+  return [h('div', { class: 'reporting' },
+    voteTable('promoted', 'What the error votes for', `What it adds to logits on average, every norm frozen.${share}`, errorVotes.promoted, 1),
+    voteTable('suppressed', 'What it votes against', 'What it takes from logits on average.', errorVotes.suppressed, -1))];
+}
+
 /** One text, its tokens painted by their errors. */
 function text(one) {
   const values = one.relErrs.map((value) => value ?? 0);
@@ -150,6 +171,7 @@ function draw(report) {
     h('div', { class: 'reporting' },
       tokenTable('worst', 'Tokens it fails on', `The largest mean error, of those seen ${count(least)} times or more (${count(different)} different tokens were seen).`, worst),
       tokenTable('heavy', 'Tokens that weigh most', 'The largest share of all squared error.', heavy)),
+    ...votes(report),
     contexts(report),
   ];
 }

@@ -43,7 +43,8 @@ static bool open_bench(struct bench *b)
            !session_create(&b->session, b->engine, &st) &&
            !engine_dark_matter(b->session, &b->dark, name, NULL, &st) &&
            !evaluation_create(&b->evaluation, b->source.d_in, b->source.d_out,
-                              engine_config(b->engine)->vocab_size, &st);
+                              engine_config(b->engine)->vocab_size,
+                              engine_config(b->engine)->hidden_size, &st);
 }
 
 static void close_bench(struct bench *b)
@@ -126,7 +127,8 @@ static void comes_back_from_bytes(void)
     REQUIRE_OK(engine_evaluation_add(b.session, b.evaluation, &b.dark, 0, numbers, lines, &st), st);
     evaluation_save(b.evaluation, &bytes);
     size_t V = b.evaluation->vocabulary;
-    REQUIRE_OK(evaluation_create(&e, b.source.d_in, b.source.d_out, V, &st), st);
+    REQUIRE_OK(evaluation_create(&e, b.source.d_in, b.source.d_out, V, b.evaluation->hidden, &st),
+               st);
     REQUIRE_OK(evaluation_load(e, bytes.data, bytes.length, &st), st);
     evaluation_save(e, &again);
     CHECK(bytes.length == again.length && memcmp(bytes.data, again.data, bytes.length) == 0);
@@ -146,16 +148,16 @@ static void refuses_other_bytes(void)
     evaluation_save(b.evaluation, &bytes);
     for (size_t n = 0; n < bytes.length; n += n < 2000 ? 37 : 2003) {
         struct evaluation *e;
-        REQUIRE_OK(
-            evaluation_create(&e, b.source.d_in, b.source.d_out, b.evaluation->vocabulary, &st),
-            st);
+        REQUIRE_OK(evaluation_create(&e, b.source.d_in, b.source.d_out, b.evaluation->vocabulary,
+                                     b.evaluation->hidden, &st),
+                   st);
         CHECK(evaluation_load(e, bytes.data, n, &st) == STATUS_CORRUPT);
         evaluation_free(e);
     }
     struct evaluation *other;
-    REQUIRE_OK(
-        evaluation_create(&other, b.source.d_in, b.source.d_out + 1, b.evaluation->vocabulary, &st),
-        st);
+    REQUIRE_OK(evaluation_create(&other, b.source.d_in, b.source.d_out + 1,
+                                 b.evaluation->vocabulary, b.evaluation->hidden, &st),
+               st);
     CHECK(evaluation_load(other, bytes.data, bytes.length, &st) == STATUS_CORRUPT);
     CHECK_CONTAINS(st.message, "kept state");
     evaluation_free(other);

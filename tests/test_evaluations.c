@@ -75,22 +75,20 @@ static void a_state_takes_the_room_of_the_one_before(void)
     struct fixture f;
     int64_t corpus;
     char report[3][8] = {"{}", "{ }", "{  }"}; /* no length twice: rows are not written in place */
-    size_t bytes = 4 << 20;
-    char *state = calloc(bytes, 1);
+    static const char state[4 << 20];
     long long first = 0;
-    REQUIRE(state && fixture_open(&f));
+    REQUIRE(fixture_open(&f));
     REQUIRE_OK(store_corpus(f.store, f.model, "pile", "{}", &corpus, &f.st), f.st);
     for (int i = 0; i < 3; i++) {
         struct store_evaluation e = {.source = f.source,
                                      .corpus = corpus,
                                      .report = report[i],
                                      .state = state,
-                                     .state_bytes = bytes};
+                                     .state_bytes = sizeof state};
         REQUIRE_OK(store_evaluation_write(f.store, &e, &f.st), f.st);
         first = i ? first : pages(&f);
         CHECK(first > 200 && pages(&f) <= first + 5);
     }
-    free(state);
     fixture_close(&f);
 }
 

@@ -14,7 +14,6 @@ struct dark_steps {
     struct dark_fork *forks; /* [n_forks] by layer */
     size_t n_forks, next;    /* the first of the pass */
     float *resid;            /* [N, D] the last layer's resid_post */
-    float *v;                /* [N, D] what dark_measure left of the source */
     enum stage stage;
     size_t token, source;
 };
@@ -41,10 +40,11 @@ static int allocate_source(const struct dark *d, struct dark_source *s, const st
     s->recon = memory_alloc(N * of->d_out, sizeof *s->recon);
     s->raw =
         of->output == POINT_Z ? memory_alloc(N * w->config->hidden_size, sizeof *s->raw) : NULL;
+    s->arrives = memory_alloc(N * w->config->hidden_size, sizeof *s->arrives);
     s->vote_ids = d->top ? memory_zalloc(2 * N * d->top, sizeof *s->vote_ids) : NULL;
     s->votes = d->top ? memory_zalloc(2 * N * d->top, sizeof *s->votes) : NULL;
-    if (!s->block || !s->x || !s->target || !s->recon || (of->output == POINT_Z && !s->raw) ||
-        (d->top && (!s->vote_ids || !s->votes))) {
+    if (!s->block || !s->x || !s->target || !s->recon || !s->arrives ||
+        (of->output == POINT_Z && !s->raw) || (d->top && (!s->vote_ids || !s->votes))) {
         return status_no_memory(st, N * (arrays + of->d_in + 2 * of->d_out) * sizeof(float));
     }
     float *next = s->block;
@@ -74,6 +74,7 @@ static void free_source(struct dark_source *s)
     memory_free(s->x);
     memory_free(s->recon);
     memory_free(s->raw);
+    memory_free(s->arrives);
     memory_free(s->vote_ids);
     memory_free(s->votes);
     memory_free(s->block);
@@ -133,7 +134,6 @@ void dark_end(struct dark_steps *steps)
         dark_pass_free(&steps->pass);
         memory_free(steps->forks);
         memory_free(steps->resid);
-        memory_free(steps->v);
         memory_free(steps);
     }
 }
@@ -161,10 +161,8 @@ int dark_begin(struct dark_steps **out, struct dark *d, const struct weights *w,
     steps->pass = (struct dark_pass){.d = d, .weights = w, .threads = threads};
     steps->forks = memory_zalloc(d->n_sources * DARK_RUNS, sizeof *steps->forks);
     steps->resid = memory_alloc(floats, sizeof *steps->resid);
-    steps->v = memory_alloc(floats, sizeof *steps->v);
-    int code = steps->forks && steps->resid && steps->v
-                   ? allocate(d, w, st)
-                   : status_no_memory(st, 2 * floats * sizeof(float));
+    int code = steps->forks && steps->resid ? allocate(d, w, st)
+                                            : status_no_memory(st, floats * sizeof(float));
     if (code) {
         dark_end(steps);
         return code;
@@ -220,7 +218,7 @@ static int measure(struct dark_steps *steps, struct status *st)
     }
     struct dark_source *s = &p->d->sources[steps->source];
     int code = dark_encode(p, s, st);
-    code = code ? code : dark_measure(p, s, steps->resid, steps->v, st);
+    code = code ? code : dark_measure(p, s, steps->resid, st);
     if (!code && s->leads && p->d->top) {
         steps->stage = VOTES;
         steps->token = 0;
@@ -233,7 +231,7 @@ static int measure(struct dark_steps *steps, struct status *st)
 static int rank(struct dark_steps *steps, struct status *st)
 {
     struct dark_pass *p = &steps->pass;
-    int code = dark_rank(p, &p->d->sources[steps->source], steps->v, steps->token, st);
+    int code = dark_rank(p, &p->d->sources[steps->source], steps->token, st);
     steps->token += DARK_LOGIT_ROWS;
     if (!code && steps->token >= dark_tokens(p->d)) {
         next_source(steps);

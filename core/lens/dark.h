@@ -47,11 +47,12 @@ struct dark_source {
     float *rel_err;         /* [N] |err| / |x| */
     float *cosine;          /* [N] of x and recon */
     float *fvu_token;       /* [N] |err|^2 / |x - m|^2 */
-    bool leads;             /* the site leads to the residual stream; else the next four are NaN,
-                               and there are no votes */
-    float *err_logit;       /* [N] what err contributes to the logit of argmax, norms frozen */
-    float *err_share;       /* [N] err_logit / argmax_precap */
-    float *kl[DARK_RUNS];   /* [N] KL(clean || run) in nats; NULL: not asked for */
+    bool leads;             /* the site leads to the residual stream; else there are no votes,
+                               and err_logit and err_share are NaN */
+    float *arrives;       /* [N, D] err as it comes to the unembedding, norms frozen, if it leads */
+    float *err_logit;     /* [N] what err contributes to the logit of argmax: U . arrives */
+    float *err_share;     /* [N] err_logit / argmax_precap */
+    float *kl[DARK_RUNS]; /* [N] KL(clean || run) in nats; NULL: not asked for */
     float *loss[DARK_RUNS]; /* [N] of token t+1 given the logits at t; the last of a prompt: NaN */
     int32_t *vote_ids;      /* [N, 2, top] what err promotes, then what it suppresses most */
     float *votes;           /* [N, 2, top] contributions to logits before the softcap */

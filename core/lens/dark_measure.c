@@ -139,8 +139,7 @@ static void rank_row(void *argument, size_t row, int worker)
     }
 }
 
-int dark_rank(const struct dark_pass *p, struct dark_source *s, const float *v, size_t token,
-              struct status *st)
+int dark_rank(const struct dark_pass *p, struct dark_source *s, size_t token, struct status *st)
 {
     const struct weights *w = p->weights;
     size_t N = dark_tokens(p->d), V = w->config->vocab_size, D = w->config->hidden_size;
@@ -149,7 +148,8 @@ int dark_rank(const struct dark_pass *p, struct dark_source *s, const float *v, 
     if (!logits) {
         return status_no_memory(st, 2 * rows * V * sizeof *logits);
     }
-    kernel_matmul_as(p->threads, w->precision, v + token * D, rows, &w->unembedding, logits);
+    kernel_matmul_as(p->threads, w->precision, s->arrives + token * D, rows, &w->unembedding,
+                     logits);
     struct ranking r = {.logits = logits,
                         .V = V,
                         .top = p->d->top,
@@ -161,7 +161,7 @@ int dark_rank(const struct dark_pass *p, struct dark_source *s, const float *v, 
     return STATUS_OK;
 }
 
-int dark_measure(const struct dark_pass *p, struct dark_source *s, const float *resid, float *v,
+int dark_measure(const struct dark_pass *p, struct dark_source *s, const float *resid,
                  struct status *st)
 {
     const struct dark *d = p->d;
@@ -173,11 +173,11 @@ int dark_measure(const struct dark_pass *p, struct dark_source *s, const float *
         return code;
     }
     float *row = memory_alloc(D, sizeof *row);
-    code = row ? stream_errors(d, s, w, p->threads, resid, v, st)
+    code = row ? stream_errors(d, s, w, p->threads, resid, s->arrives, st)
                : status_no_memory(st, D * sizeof *row);
     for (size_t t = 0; t < N && !code; t++) {
         tensor_widen(&w->unembedding, (size_t)d->argmax[t] * D, D, row);
-        s->err_logit[t] = kernel_dot(v + t * D, row, D);
+        s->err_logit[t] = kernel_dot(s->arrives + t * D, row, D);
         s->err_share[t] = s->err_logit[t] / d->argmax_precap[t];
     }
     memory_free(row);

@@ -39,13 +39,12 @@ int dark_encode(const struct dark_pass *p, struct dark_source *s, struct status 
 int dark_compare(struct dark_pass *p, bool clean, size_t token, size_t *n, struct status *st);
 
 /* Everything else of a source that was encoded but its votes. resid [N, D]: the last layer's
- * resid_post. v [N, D]: err as it arrives at the unembedding, where the site leads there. */
-int dark_measure(const struct dark_pass *p, struct dark_source *s, const float *resid, float *v,
+ * resid_post. */
+int dark_measure(const struct dark_pass *p, struct dark_source *s, const float *resid,
                  struct status *st);
 
-/* The votes of v's rows from `token` on, DARK_LOGIT_ROWS of them at most. */
-int dark_rank(const struct dark_pass *p, struct dark_source *s, const float *v, size_t token,
-              struct status *st);
+/* The votes of the tokens from `token` on, DARK_LOGIT_ROWS of them at most. */
+int dark_rank(const struct dark_pass *p, struct dark_source *s, size_t token, struct status *st);
 
 /* The mean of the target over one prompt's positions 1.. that are not kept -> m [width]; false if
  * there are none. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 int evaluation_create(struct evaluation **out, size_t d_in, size_t d_out, size_t vocabulary,
-                      struct status *st)
+                      size_t hidden, struct status *st)
 {
     struct evaluation *e = memory_zalloc(1, sizeof *e);
     *out = NULL;
@@ -17,10 +17,13 @@ int evaluation_create(struct evaluation **out, size_t d_in, size_t d_out, size_t
     e->d_in = d_in;
     e->d_out = d_out;
     e->vocabulary = vocabulary;
+    e->hidden = hidden;
+    e->arrives = memory_zalloc(hidden, sizeof *e->arrives);
     e->x = memory_zalloc(d_out, sizeof *e->x);
     e->tokens = memory_zalloc(vocabulary, sizeof *e->tokens);
-    int code = e->x && e->tokens ? linear_create(&e->linear, d_in, d_out + 1, st)
-                                 : status_no_memory(st, vocabulary * sizeof *e->tokens);
+    int code = e->x && e->arrives && e->tokens
+                   ? linear_create(&e->linear, d_in, d_out + 1, st)
+                   : status_no_memory(st, vocabulary * sizeof *e->tokens);
     if (code) {
         evaluation_free(e);
         return code;
@@ -48,6 +51,7 @@ void evaluation_free(struct evaluation *e)
     }
     linear_free(&e->linear);
     memory_free(e->x);
+    memory_free(e->arrives);
     memory_free(e->tokens);
     memory_free(e);
 }
@@ -71,10 +75,25 @@ static void add_sizes(struct evaluation *e, const struct dark_source *s, size_t 
     sums->yy += yy;
     sums->xy += xy;
     sums->err2 += err2;
+    sums->err_norm += sqrt(err2);
     if (xx > 0.0) { /* a row of zeros has no relative error */
         sums->rel_err += sqrt(err2 / xx);
         sums->l2_ratio += sqrt(yy / xx);
         sums->cosine += yy > 0.0 ? xy / sqrt(xx) / sqrt(yy) : 0.0;
+    }
+}
+
+/* What err says of the next token. */
+static void add_votes(struct evaluation *e, const struct dark *d, const struct dark_source *s,
+                      size_t t)
+{
+    if (s->leads) {
+        for (size_t i = 0; i < e->hidden; i++) {
+            e->arrives[i] += (double)s->arrives[t * e->hidden + i];
+        }
+        e->sums.err_logit += (double)s->err_logit[t];
+        e->sums.precap += (double)d->argmax_precap[t];
+        e->leads = true;
     }
 }
 
@@ -89,6 +108,7 @@ static void add_token(struct evaluation *e, const struct dark *d, const struct d
                      ? (size_t)(rel / EVALUATION_ERROR_WIDTH)
                      : EVALUATION_ERROR_BINS - 1;
     add_sizes(e, s, t);
+    add_votes(e, d, s, t);
     sums->tokens += 1.0;
     sums->l0 += (double)active;
     for (int run = 0; run < DARK_RUNS; run++) {
@@ -237,6 +257,10 @@ struct evaluation_figures evaluation_figures(const struct evaluation *e)
                                    .kl_splice = ratio(s->kl[DARK_SPLICE], n),
                                    .kl_zero = ratio(s->kl[DARK_ZERO], n),
                                    .kl_mean = ratio(s->kl[DARK_MEAN], n)};
+    f.err_norm = ratio(s->err_norm, n);
+    f.err_logit = e->leads ? ratio(s->err_logit, n) : (double)NAN;
+    f.err_share = e->leads ? ratio(s->err_logit, s->precap) : (double)NAN;
+    f.kl_recovered = ratio(f.kl_zero - f.kl_splice, f.kl_zero);
     f.loss_recovered = dark_recovered(f.ce_clean, f.ce_splice, f.ce_zero);
     f.loss_recovered_mean = dark_recovered(f.ce_clean, f.ce_splice, f.ce_mean);
     return f;

@@ -30,7 +30,8 @@ enum {
 struct evaluation_sums {
     double contexts, tokens, predictions;
     double l0, err2, xx, yy, xy; /* |err|^2, |x|^2, |y|^2, x . y, x being the target */
-    double rel_err, cosine, l2_ratio;
+    double rel_err, cosine, l2_ratio, err_norm;
+    double err_logit, precap; /* of the likeliest token: what err contributes, and all of it */
     double ce_clean, ce[DARK_RUNS], kl[DARK_RUNS];
 };
 
@@ -49,9 +50,11 @@ struct evaluation_context {
 };
 
 struct evaluation {
-    size_t d_in, d_out, vocabulary;
+    size_t d_in, d_out, vocabulary, hidden;
     struct evaluation_sums sums;
-    double *x; /* [d_out] sums of the target */
+    double *x;       /* [d_out] sums of the target */
+    double *arrives; /* [hidden] sums of what err brings to the unembedding (dark.h) */
+    bool leads;      /* there were such; else they and err_logit say nothing */
     uint64_t error_bins[EVALUATION_ERROR_BINS], l0_bins[EVALUATION_L0_BINS];
     struct evaluation_token *tokens;                   /* [vocabulary], by id */
     struct evaluation_context worst[EVALUATION_WORST]; /* falling by rel_err */
@@ -60,7 +63,7 @@ struct evaluation {
 };
 
 int evaluation_create(struct evaluation **out, size_t d_in, size_t d_out, size_t vocabulary,
-                      struct status *st);
+                      size_t hidden, struct status *st);
 void evaluation_free(struct evaluation *evaluation); /* NULL is fine */
 
 /* Counts every prompt of dark, which ran EVALUATION_RUNS, under its source number `source`. number
@@ -72,11 +75,15 @@ int evaluation_add(struct evaluation *evaluation, const struct dark *dark, size_
 /* NaN where there is no such number. */
 struct evaluation_figures {
     double l0, mse, fvu, cosine, rel_err;
-    double l2_ratio; /* mean of |y| / |x| */
-    double bias;     /* relative_reconstruction_bias: sum |y|^2 / sum x . y */
+    double err_norm;             /* mean of |err| */
+    double err_logit, err_share; /* mean contribution to the likeliest token's logit before the
+                                    softcap; the sum of these over the sum of those logits */
+    double l2_ratio;             /* mean of |y| / |x| */
+    double bias;                 /* relative_reconstruction_bias: sum |y|^2 / sum x . y */
     double ce_clean, ce_splice, ce_zero, ce_mean;
     double kl_splice, kl_zero, kl_mean;
     double loss_recovered, loss_recovered_mean;
+    double kl_recovered; /* (kl_zero - kl_splice) / kl_zero */
 };
 struct evaluation_figures evaluation_figures(const struct evaluation *evaluation);
 

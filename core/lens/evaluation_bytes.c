@@ -6,11 +6,11 @@
 
 #include <string.h>
 
-#define VERSION 1u
+#define VERSION 2u
 
 struct header {
     uint32_t version, sums_bytes;
-    uint64_t d_in, d_out, vocabulary, n_tokens, n_worst;
+    uint64_t d_in, d_out, vocabulary, hidden, leads, n_tokens, n_worst;
 };
 
 void evaluation_save(const struct evaluation *e, struct text *out)
@@ -20,6 +20,8 @@ void evaluation_save(const struct evaluation *e, struct text *out)
                        .d_in = e->d_in,
                        .d_out = e->d_out,
                        .vocabulary = e->vocabulary,
+                       .hidden = e->hidden,
+                       .leads = e->leads,
                        .n_worst = e->n_worst};
     for (size_t id = 0; id < e->vocabulary; id++) {
         h.n_tokens += e->tokens[id].count > 0;
@@ -27,6 +29,7 @@ void evaluation_save(const struct evaluation *e, struct text *out)
     bytes_put(out, &h, sizeof h);
     bytes_put(out, &e->sums, sizeof e->sums);
     bytes_put(out, e->x, e->d_out * sizeof *e->x);
+    bytes_put(out, e->arrives, e->hidden * sizeof *e->arrives);
     bytes_put(out, e->error_bins, sizeof e->error_bins);
     bytes_put(out, e->l0_bins, sizeof e->l0_bins);
     for (size_t id = 0; id < e->vocabulary; id++) {
@@ -88,11 +91,14 @@ int evaluation_load(struct evaluation *e, const void *bytes, size_t n, struct st
     struct header h;
     bool ok = bytes_get(&b, &h, sizeof h) && h.version == VERSION &&
               h.sums_bytes == sizeof e->sums && h.d_in == e->d_in && h.d_out == e->d_out &&
-              h.vocabulary == e->vocabulary && h.n_tokens <= e->vocabulary &&
-              h.n_worst <= EVALUATION_WORST && bytes_get(&b, &e->sums, sizeof e->sums) &&
+              h.vocabulary == e->vocabulary && h.hidden == e->hidden && h.leads <= 1 &&
+              h.n_tokens <= e->vocabulary && h.n_worst <= EVALUATION_WORST &&
+              bytes_get(&b, &e->sums, sizeof e->sums) &&
               bytes_get(&b, e->x, e->d_out * sizeof *e->x) &&
+              bytes_get(&b, e->arrives, e->hidden * sizeof *e->arrives) &&
               bytes_get(&b, e->error_bins, sizeof e->error_bins) &&
               bytes_get(&b, e->l0_bins, sizeof e->l0_bins);
+    e->leads = ok && h.leads;
     for (uint64_t i = 0; ok && i < h.n_tokens; i++) {
         ok = get_token(&b, e);
     }

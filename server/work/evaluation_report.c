@@ -39,6 +39,7 @@ static void write_figures(struct emitter *w, const struct evaluation *e)
     number(w, "mse", f.mse);
     number(w, "fvu", f.fvu);
     number(w, "cosine", f.cosine);
+    number(w, "errNorm", f.err_norm);
     number(w, "relErr", f.rel_err);
     number(w, "l2Ratio", f.l2_ratio);
     number(w, "relativeReconstructionBias", f.bias);
@@ -51,6 +52,9 @@ static void write_figures(struct emitter *w, const struct evaluation *e)
     number(w, "klMean", f.kl_mean);
     number(w, "lossRecovered", f.loss_recovered);
     number(w, "lossRecoveredMean", f.loss_recovered_mean);
+    number(w, "klRecovered", f.kl_recovered);
+    number(w, "errLogit", f.err_logit);
+    number(w, "errShare", f.err_share);
     emit_end_object(w);
 }
 
@@ -63,6 +67,37 @@ static void write_linear(struct emitter *w, const struct evaluation *e,
     whole(w, "heldOutTokens", (double)linear_rows(&e->linear, true));
     number(w, "r2", about->linear_r2);
     number(w, "normR2", about->linear_norm_r2);
+    emit_end_object(w);
+}
+
+static void write_vote_list(struct emitter *w, const struct engine *engine, const char *key,
+                            const int32_t *ids, const float *values)
+{
+    emit_key(w, key);
+    emit_array(w);
+    for (size_t i = 0; i < ENGINE_LOGITS; i++) {
+        emit_object(w);
+        emit_key(w, "token");
+        token_text(w, engine, ids[i]);
+        whole(w, "id", ids[i]);
+        number(w, "logit", (double)values[i]);
+        emit_end_object(w);
+    }
+    emit_end_array(w);
+}
+
+static void write_votes(struct emitter *w, const struct engine *engine,
+                        const struct evaluation_about *about)
+{
+    const struct engine_logits *v = &about->votes;
+    emit_key(w, "errorVotes");
+    if (!about->has_votes) {
+        emit_null(w);
+        return;
+    }
+    emit_object(w);
+    write_vote_list(w, engine, "promoted", v->top_ids, v->top);
+    write_vote_list(w, engine, "suppressed", v->bottom_ids, v->bottom);
     emit_end_object(w);
 }
 
@@ -204,6 +239,7 @@ void evaluation_report(const struct engine *engine, const struct evaluation *e,
     whole(&w, "predictions", e->sums.predictions);
     write_figures(&w, e);
     write_linear(&w, e, about);
+    write_votes(&w, engine, about);
     write_bins(&w, "errorHistogram", EVALUATION_ERROR_WIDTH, e->error_bins, EVALUATION_ERROR_BINS);
     write_bins(&w, "l0Histogram", 1.0, e->l0_bins, EVALUATION_L0_BINS);
     write_token_lists(&w, engine, e);

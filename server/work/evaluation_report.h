@@ -12,6 +12,8 @@ struct evaluation_about {
     int64_t token_limit;  /* 0: none */
     bool finished;
     double linear_r2, linear_norm_r2; /* NaN: not known */
+    bool has_votes;
+    struct engine_logits votes; /* of the mean error */
 };
 
 void evaluation_report(const struct engine *engine, const struct evaluation *evaluation,

@@ -29,24 +29,30 @@ static int look(void *user, const struct store_evaluation *row)
     return 0;
 }
 
+static int create(const struct evaluator *ev, struct subject *s, struct status *st)
+{
+    const struct gemma_config *c = engine_config(ev->engine);
+    return evaluation_create(&s->evaluation, s->source->d_in, s->source->d_out, c->vocab_size,
+                             c->hidden_size, st);
+}
+
 /* Where the source goes on, with sums of its own; one that cannot be read starts anew. */
 int evaluator_open_subject(const struct reading *r, struct subject *s, struct status *st)
 {
     const struct evaluator *ev = r->ev;
     struct lookup l = {.token_limit = r->token_limit};
-    size_t vocabulary = engine_config(ev->engine)->vocab_size;
     int code = sources_row(ev->sources, s->source->name, &s->row, st);
     code = code ? code : store_evaluation(ev->store, s->row, r->corpus, look, &l, st);
     if (code || l.finished) {
         return code;
     }
     s->active = true;
-    code = evaluation_create(&s->evaluation, s->source->d_in, s->source->d_out, vocabulary, st);
+    code = create(ev, s, st);
     code = code ? code : store_evaluation(ev->store, s->row, r->corpus, take_state, s, st);
     if (!code && s->mark == 0 && s->evaluation->sums.contexts > 0.0) { /* read by half */
         evaluation_free(s->evaluation);
         s->evaluation = NULL;
-        code = evaluation_create(&s->evaluation, s->source->d_in, s->source->d_out, vocabulary, st);
+        code = create(ev, s, st);
     }
     return code;
 }
@@ -66,6 +72,9 @@ static int keep_subject(const struct reading *r, const struct subject *s, bool f
     if (finished) {
         code = engine_evaluation_linear(r->ev->engine, s->evaluation, &about.linear_r2,
                                         &about.linear_norm_r2, st);
+        code = code ? code
+                    : engine_evaluation_votes(r->ev->engine, s->evaluation, &about.votes,
+                                              &about.has_votes, st);
     } else {
         evaluation_save(s->evaluation, &state);
     }

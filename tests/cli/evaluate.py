@@ -85,10 +85,14 @@ def counted_again(server, source, site):
     l0, errors, cosines, relative, ratios, kls = [], [], [], [], [], {"splice": [], "zero": [], "mean": []}
     targets, bias_yy, bias_xy, losses = [], [], [], {"clean": [], "splice": [], "zero": [], "mean": []}
     fitted, held, per_token, per_context = [], [], {}, []
+    said_by_error, said_in_all = [], []
     for number, ids in enumerate(TEXTS):
         keep = [i in UNCOUNTED for i in ids]
         clean = trace(server, ids, [f"{kind}:{source}" for kind in ("input", "acts", "recon", "error")]
                       + [site, "logits", "loss"])
+        reply = server.post("/v1/dark-matter", {"tokens": ids, "source": source, "runs": [], "top": 0})
+        expect(reply.status, 200, f"dark matter ({reply.body[:300]})")
+        dark = reply.json()
         x, y, e = rows(clean, site), rows(clean, f"recon:{source}"), rows(clean, f"error:{source}")
         mine = []
         for t, skip_it in enumerate(keep):
@@ -97,6 +101,8 @@ def counted_again(server, source, site):
             err2, xx, yy = dot(e[t], e[t]), dot(x[t], x[t]), dot(y[t], y[t])
             l0.append(sum(a != 0 for a in rows(clean, f"acts:{source}")[t]))
             errors.append(err2)
+            said_by_error.append(dark["err_logit"][t])
+            said_in_all.append(dark["argmax_precap"][t])
             targets.append(x[t])
             cosines.append(dot(x[t], y[t]) / math.sqrt(xx * yy))
             relative.append(math.sqrt(err2 / xx))
@@ -135,6 +141,7 @@ def counted_again(server, source, site):
     recovered = {name: (ce[name] - ce["splice"]) / (ce[name] - ce["clean"])
                  if abs(ce[name] - ce["clean"]) >= 0.05 else None for name in ("zero", "mean")}
     average = lambda values: math.fsum(values) / len(values)
+    zero, splice = average(kls["zero"]), average(kls["splice"])
     return {"tokens": n, "predictions": len(losses["clean"]),
             "figures": {"l0": average(l0), "mse": sum(errors) / n / width, "fvu": sum(errors) / around,
                         "cosine": average(cosines), "relErr": average(relative), "l2Ratio": average(ratios),
@@ -142,7 +149,11 @@ def counted_again(server, source, site):
                         "ceClean": ce["clean"], "ceSplice": ce["splice"], "ceZero": ce["zero"],
                         "ceMean": ce["mean"], "klSplice": average(kls["splice"]),
                         "klZero": average(kls["zero"]), "klMean": average(kls["mean"]),
-                        "lossRecovered": recovered["zero"], "lossRecoveredMean": recovered["mean"]},
+                        "lossRecovered": recovered["zero"], "lossRecoveredMean": recovered["mean"],
+                        "klRecovered": (zero - splice) / zero,
+                        "errNorm": average([math.sqrt(err2) for err2 in errors]),
+                        "errLogit": average(said_by_error),
+                        "errShare": math.fsum(said_by_error) / math.fsum(said_in_all)},
             "linear": {"tokens": len(fitted), "heldOutTokens": len(held), "r2": r2, "normR2": norm_r2},
             "relative": relative, "l0s": l0, "per_token": per_token,
             "contexts": sorted(per_context, reverse=True)[:20]}
@@ -190,6 +201,34 @@ def check_lists(report, again):
         expect(len(one["tokens"]), len(TEXTS[one["number"]]), "its tokens")
 
 
+def check_votes(server, reports):
+    """The mean error's votes are the means of what attribution gives to the error, token by token."""
+    votes = {source: report["errorVotes"]["promoted"][:5] + report["errorVotes"]["suppressed"][:5]
+             for source, report in reports.items()}
+    targets = sorted({vote["id"] for some in votes.values() for vote in some})
+    sums = {source: [0.0] * len(targets) for source in votes}
+    n = 0
+    for ids in TEXTS:
+        for t, token in enumerate(ids):
+            if token in UNCOUNTED:
+                continue
+            n += 1
+            reply = server.post("/v1/attribution", {"tokens": ids, "position": t, "targets": targets,
+                                                    "sources": list(votes)})
+            expect(reply.status, 200, f"attribution ({reply.body[:300]})")
+            for source, parts in reply.json()["sae_error"].items():
+                for i, part in enumerate(parts):
+                    sums[source][i] += part
+    for source, some in votes.items():
+        for vote in some:
+            near(vote["logit"], sums[source][targets.index(vote["id"])] / n, f"{source}, {vote}", 1e-3)
+        logits = [vote["logit"] for vote in reports[source]["errorVotes"]["promoted"]]
+        expect(logits, sorted(logits, reverse=True), "falling")
+        logits = [vote["logit"] for vote in reports[source]["errorVotes"]["suppressed"]]
+        expect(logits, sorted(logits), "rising")
+        expect(len(logits), 10, "ten of them")
+
+
 flags = [flag for source in SOURCES for flag in ("--source", source)]
 path = corpus(TEXTS)
 server = Server(*MODEL)
@@ -205,6 +244,8 @@ for source, site in SOURCES.items():
         check_report(reports[source], again)
     with check(f"so_are_the_lists_of_{source}"):
         check_lists(reports[source], again)
+with check("what_errors_vote_for_on_average_is_what_attribution_gives_to_them"):
+    check_votes(server, reports)
 with check("the_site_s_route_gives_the_same_reports"):
     for source in SOURCES:
         reply = server.get(f"/api/source/gemma2-nano-bf16/{source}/evaluation").json()

@@ -43,16 +43,20 @@ test('browse: the demo indexes itself while the site works, and the page says so
 
 test('browse: a running index is shown with its speed and the command for the rest', async () => {
   const tab = await newPage(browser);
-  let done = false;
+  let done = false, measuring = false;
+  const evaluation = { phase: 'evaluation', evaluated: 4000, ofEvaluated: 10000, secondsLeft: 8.6 };
   await tab.route('**/api/index', (route) => route.fulfill({ json: { jobs: [{
     id: 1, state: done ? 'done' : 'running', request: { corpus: 'demo' },
-    progress: { phase: 'activations', tokens: 20000, totalTokens: 50000, tokensPerSecond: 1234.5, secondsLeft: 24.3 },
+    progress: { phase: 'activations', tokens: 20000, totalTokens: 50000, tokensPerSecond: 1234.5, secondsLeft: 24.3, ...(measuring ? evaluation : {}) },
   }] } }));
   await tab.goto(server.base + page());
   const line = tab.locator('.indexing');
   await line.filter({ hasText: '20,000 of 50,000 tokens · 1,235 tokens/s · 25 s left' }).waitFor();
   assert.equal(await line.locator('code').textContent(), './darkmatter index');
   assert.equal(await line.locator('progress').getAttribute('value'), '20000');
+  measuring = true;
+  await line.filter({ hasText: 'Measuring what the SAEs leave unexplained: 4,000 of 10,000 tokens · 9 s left' }).waitFor();
+  assert.equal(await line.locator('progress').getAttribute('value'), '4000');
   done = true;
   await line.filter({ hasText: '20,000 tokens are indexed' }).waitFor();
   await line.getByRole('button', { name: 'Hide' }).click();
@@ -394,13 +398,18 @@ test('browse: the lab leaves out features that are too dense, and says so in its
   });
 });
 
-test('browse: a source’s report says how to make it, then shows what evaluate found', async () => {
+test('browse: a source’s report is there after the first start; where there is none, the page says how to make it', async () => {
   const report = `/${MODEL}/${SOURCE}/report`;
-  const tab = await newPage(browser);
-  await tab.route('**/evaluation', (route) => route.fulfill({ json: { evaluations: [] } })); // the demo's index makes them by itself
-  await tab.goto(server.base + report);
-  await tab.locator('#notevaluated', { hasText: `./darkmatter evaluate --source ${SOURCE}` }).waitFor();
-  await tab.context().close();
+  const { sources } = await ask('/v1/capabilities');
+  for (const source of sources) {
+    const { evaluations } = await ask(`/api/source/${MODEL}/${source}/evaluation`);
+    assert.ok(evaluations.length === 1 && evaluations[0].report.finished, source);
+  }
+  const none = await newPage(browser);
+  await none.route('**/evaluation', (route) => route.fulfill({ json: { evaluations: [] } }));
+  await none.goto(server.base + report);
+  await none.locator('#notevaluated', { hasText: `./darkmatter evaluate --source ${SOURCE}` }).waitFor();
+  await none.context().close();
   const { evaluations: [{ report: found }] } = await ask(`/api/source/${MODEL}/${SOURCE}/evaluation`);
   await at(report, { viewport: { width: 400, height: 900 } }, async (tab) => {
     await ready(tab);
@@ -414,6 +423,11 @@ test('browse: a source’s report says how to make it, then shows what evaluate 
     assert.equal(Number(await listed.first().getAttribute('data-id')), found.heaviestTokens[0].id);
     await tab.locator('section[aria-labelledby="heavy"]').getByRole('button').click();
     assert.equal(await listed.count(), found.heaviestTokens.length);
+    for (const [id, votes] of [['promoted', found.errorVotes.promoted], ['suppressed', found.errorVotes.suppressed]]) {
+      const first = tab.locator(`section[aria-labelledby="${id}"] tbody tr`).first();
+      assert.equal(Number(await first.getAttribute('data-id')), votes[0].id);
+      assert.equal(await first.locator('.number').getAttribute('data-value'), String(votes[0].logit));
+    }
     await fits(tab, 'the report');
   });
   for (const colorScheme of ['light', 'dark']) await at(report, forAxe(colorScheme, 1280), async (tab) => {

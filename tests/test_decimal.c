@@ -2,6 +2,7 @@
 
 #include "tests/test.h"
 
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -168,7 +169,53 @@ static void every_double_reads_back_as_itself(void)
     CHECK(wrong == 0);
 }
 
+/* The slow way, which is printf's. */
+static void expect_rounded(double value, int decimals, int *wrong)
+{
+    char printed[400], expected[DECIMAL_MAX + 1], number[DECIMAL_MAX + 1];
+    (void)snprintf(printed, sizeof printed, "%.*f", decimals, value);
+    expected[decimal_double(strtod(printed, NULL), expected)] = '\0';
+    number[decimal_rounded(value, decimals, number)] = '\0';
+    if (strcmp(number, expected) != 0 && (*wrong)++ < 5) {
+        printf("    %.17g to %d places: expected %s, found %s\n", value, decimals, expected,
+               number);
+    }
+}
+
+static void rounds_floats_as_printf_does(void)
+{
+    uint64_t state = 88172645463325252u;
+    int wrong = 0;
+    for (int i = 0; i < 300000; i++) {
+        uint64_t random = next_random(&state);
+        float value = float_of((uint32_t)(random >> 16 & 0x807FFFFF) |
+                               (uint32_t)(100 + (random & 0xFFFF) % 80) << 23);
+        expect_rounded((double)value, (int)(random >> 8 & 0xF) % 11, &wrong);
+    }
+    for (int i = -4000; i <= 4000; i++) { /* ties, and what is not far from them */
+        for (int decimals = 0; decimals <= 9; decimals++) {
+            expect_rounded(i / 16.0, decimals, &wrong);
+            expect_rounded(i / 1000.0, decimals, &wrong);
+            expect_rounded((double)(float)(i / 1000.0), decimals, &wrong);
+            expect_rounded(i * 1e12, decimals, &wrong);
+        }
+    }
+    CHECK(wrong == 0);
+}
+
+static void writes_whole_numbers(void)
+{
+    static const long long numbers[] = {0, 7, -7, 10, -1000, LLONG_MAX, LLONG_MIN};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        char expected[DECIMAL_MAX + 1], number[DECIMAL_MAX + 1];
+        (void)snprintf(expected, sizeof expected, "%lld", numbers[i]);
+        number[decimal_integer(numbers[i], number)] = '\0';
+        CHECK_STRING(number, expected);
+    }
+}
+
 static const struct test tests[] = {
+    TEST(rounds_floats_as_printf_does),          TEST(writes_whole_numbers),
     TEST(prints_floats_as_short_as_they_can_be), TEST(prints_doubles_as_python_does),
     TEST(every_float_reads_back_as_itself),      TEST(floats_at_the_edges_of_powers_read_back),
     TEST(every_double_reads_back_as_itself),

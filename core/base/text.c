@@ -6,6 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Whether `more` bytes and a NUL have room already: what nearly every call of a long reply finds.
+ */
+static inline bool has_room(const struct text *t, size_t more)
+{
+    return !t->failed && t->length < t->capacity && more < t->capacity - t->length;
+}
+
 bool text_reserve(struct text *t, size_t more)
 {
     size_t need;
@@ -34,7 +41,7 @@ bool text_reserve(struct text *t, size_t more)
 
 void text_append(struct text *t, const char *bytes, size_t n)
 {
-    if (!text_reserve(t, n)) {
+    if (!has_room(t, n) && !text_reserve(t, n)) {
         return;
     }
     if (n) {
@@ -51,7 +58,10 @@ void text_string(struct text *t, const char *s)
 
 void text_char(struct text *t, char c)
 {
-    text_append(t, &c, 1);
+    if (has_room(t, 1) || text_reserve(t, 1)) {
+        t->data[t->length++] = c;
+        t->data[t->length] = '\0';
+    }
 }
 
 void text_printf(struct text *t, const char *format, ...)

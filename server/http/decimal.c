@@ -104,14 +104,30 @@ static void shortest_double(double value, struct decimal *d)
     }
 }
 
+/* The digits of a whole number over 0, of DIGITS at most; the exponent and trimming are left. */
+static void put_digits(long long whole, bool negative, struct decimal *d)
+{
+    char digits[24];
+    int n = 0;
+    for (long long rest = whole; rest; rest /= 10) {
+        digits[n++] = (char)('0' + rest % 10);
+    }
+    d->negative = negative;
+    d->n = n;
+    for (int i = 0; i < n; i++) {
+        d->digits[i] = digits[n - 1 - i];
+    }
+}
+
+static const double ten[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                             1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+
 /* The same as shortest_float without printf and strtof, ten times faster, for magnitudes where the
  * powers of ten are exact doubles. A double carries 29 bits more than a float, so a decimal put
  * together in double arithmetic rounds to the right float unless it lies within a few double ulps
  * of the middle between two floats. There (false) the caller takes the slow way. */
 static bool quick_float(float value, struct decimal *d)
 {
-    static const double ten[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
     double magnitude = fabs((double)value);
     if (!(magnitude >= 1e-4 && magnitude < 1e9)) {
         return false;
@@ -138,17 +154,8 @@ static bool quick_float(float value, struct decimal *d)
             return false;
         }
         if (below) {
-            char digits[24];
-            int n = 0;
-            for (long long rest = whole; rest; rest /= 10) {
-                digits[n++] = (char)('0' + rest % 10);
-            }
-            d->negative = value < 0;
-            d->exponent = exponent + n - precision; /* 9.999996 may have become 10.0000 */
-            d->n = n;
-            for (int i = 0; i < n; i++) {
-                d->digits[i] = digits[n - 1 - i];
-            }
+            put_digits(whole, value < 0, d);
+            d->exponent = exponent + d->n - precision; /* 9.999996 may have become 10.0000 */
             trim(d);
             return true;
         }
@@ -184,4 +191,55 @@ size_t decimal_double(double value, char out[DECIMAL_MAX])
     struct decimal d;
     shortest_double(value, &d);
     return place(&d, out);
+}
+
+/* A float's 24 bits times a power of ten of 19 bits (and twos) are exact in a double, so that its
+ * nearest whole number is the float's nearest decimal; below 1e15 that is the shortest one too.
+ * False for what is no float, or larger: the caller takes the slow way. */
+static bool quick_rounded(double value, int decimals, char out[DECIMAL_MAX], size_t *n)
+{
+    double magnitude = fabs(value);
+    if (decimals > 8 || !(magnitude < 1e15 / ten[decimals]) || (double)(float)value != value) {
+        return false;
+    }
+    long long whole = llrint(magnitude * ten[decimals]);
+    if (whole == 0) {
+        *n = place_zero(signbit(value), out);
+        return true;
+    }
+    struct decimal d;
+    put_digits(whole, value < 0, &d);
+    d.exponent = d.n - 1 - decimals;
+    trim(&d);
+    *n = place(&d, out);
+    return true;
+}
+
+size_t decimal_rounded(double value, int decimals, char out[DECIMAL_MAX])
+{
+    size_t n;
+    if (!quick_rounded(value, decimals, out, &n)) {
+        char printed[DECIMAL_PLACES + 330]; /* the largest double has 309 digits before the point */
+        (void)snprintf(printed, sizeof printed, "%.*f", decimals, value);
+        n = decimal_double(strtod(printed, NULL), out);
+    }
+    return n;
+}
+
+size_t decimal_integer(long long value, char out[DECIMAL_MAX])
+{
+    char digits[24];
+    size_t n = 0, length = 0;
+    unsigned long long rest = value < 0 ? 0 - (unsigned long long)value : (unsigned long long)value;
+    do {
+        digits[n++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (value < 0) {
+        out[length++] = '-';
+    }
+    while (n) {
+        out[length++] = digits[--n];
+    }
+    return length;
 }

@@ -11,4 +11,10 @@
 size_t decimal_float(float value, char out[DECIMAL_MAX]);
 size_t decimal_double(double value, char out[DECIMAL_MAX]);
 
+/* The same of value rounded to `decimals` places, 0 .. 30, ties to even, as Python's round does. */
+#define DECIMAL_PLACES 30
+size_t decimal_rounded(double value, int decimals, char out[DECIMAL_MAX]);
+
+size_t decimal_integer(long long value, char out[DECIMAL_MAX]);
+
 #endif

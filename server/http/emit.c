@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DECIMALS_MAX 30 /* emit_rounded leaves more decimals than that as they are */
-
 /* --- structure ------------------------------------------------------------------------------ */
 
 static void before_value(struct emitter *w)
@@ -132,8 +130,9 @@ void emit_raw(struct emitter *w, const char *json, size_t n)
 
 void emit_int(struct emitter *w, long long value)
 {
+    char number[DECIMAL_MAX];
     before_value(w);
-    text_printf(w->out, "%lld", value);
+    text_append(w->out, number, decimal_integer(value, number));
 }
 
 void emit_bool(struct emitter *w, bool value)
@@ -180,12 +179,13 @@ void emit_double(struct emitter *w, double value)
 
 void emit_rounded(struct emitter *w, double value, int decimals)
 {
-    if (isfinite(value) && decimals >= 0 && decimals <= DECIMALS_MAX) {
-        char printed[DECIMALS_MAX + 330]; /* the largest double has 309 digits before the point */
-        (void)snprintf(printed, sizeof printed, "%.*f", decimals, value);
-        value = strtod(printed, NULL);
+    char number[DECIMAL_MAX];
+    if (!isfinite(value) || decimals < 0 || decimals > DECIMAL_PLACES) {
+        emit_double(w, value);
+        return;
     }
-    emit_double(w, value);
+    before_value(w);
+    text_append(w->out, number, decimal_rounded(value, decimals, number));
 }
 
 void emit_floats(struct emitter *w, const float *values, size_t n)

@@ -1,9 +1,7 @@
 #include "server/v1/active.h"
 
 #include "core/base/memory.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "server/http/decimal.h"
 
 struct entry {
     uint32_t index;
@@ -11,30 +9,43 @@ struct entry {
     size_t position;
 };
 
-static int by_feature(const void *a, const void *b)
+/* The largest index of the entries from `begin` on; 0 for none. */
+static size_t largest(const struct sparse *rows, size_t begin, size_t n)
 {
-    const struct entry *left = a, *right = b;
-    if (left->index != right->index) {
-        return left->index < right->index ? -1 : 1;
+    size_t most = 0;
+    for (size_t e = begin; e < begin + n; e++) {
+        most = rows->index[e] > most ? rows->index[e] : most;
     }
-    return left->position < right->position ? -1 : 1;
+    return most;
 }
 
-/* The entries of rows first.. by feature; NULL without memory. */
+/* The entries of rows first.. by feature, and of one feature by position: counted, then put where
+ * their feature begins, in the order of rows. NULL without memory. */
 static struct entry *by_features(const struct sparse *rows, size_t first, size_t *n)
 {
     size_t begin = rows->start[first];
     *n = rows->start[rows->rows] - begin;
+    size_t width = largest(rows, begin, *n) + 1;
     struct entry *entries = memory_alloc(*n, sizeof *entries);
-    if (!entries) {
+    size_t *next =
+        memory_zalloc(width + 1, sizeof *next); /* next[i + 1]: how many i has, at first */
+    if (!entries || !next) {
+        memory_free(entries);
+        memory_free(next);
         return NULL;
+    }
+    for (size_t e = begin; e < begin + *n; e++) {
+        next[rows->index[e] + 1]++;
+    }
+    for (size_t i = 1; i <= width; i++) {
+        next[i] += next[i - 1];
     }
     for (size_t t = first; t < rows->rows; t++) {
         for (size_t e = rows->start[t]; e < rows->start[t + 1]; e++) {
-            entries[e - begin] = (struct entry){rows->index[e], rows->value[e], t};
+            entries[next[rows->index[e]]++] = (struct entry){rows->index[e], rows->value[e], t};
         }
     }
-    qsort(entries, *n, sizeof *entries, by_feature);
+    memory_free(next);
     return entries;
 }
 
@@ -42,9 +53,9 @@ static void write_entries(struct emitter *w, const struct entry *entries, size_t
 {
     emit_object(w);
     for (size_t i = 0; i < n;) {
-        char key[16];
+        char key[DECIMAL_MAX + 1];
         uint32_t index = entries[i].index;
-        (void)snprintf(key, sizeof key, "%u", (unsigned)index);
+        key[decimal_integer(index, key)] = '\0';
         emit_key(w, key);
         emit_array(w);
         for (; i < n && entries[i].index == index; i++) {

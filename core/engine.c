@@ -225,6 +225,7 @@ void engine_close(struct engine *e)
     if (!e) {
         return;
     }
+    engine_stop_read_ahead(e);
     for (size_t i = 0; i < e->n_tuned; i++) {
         tuned_close(e->tuned[i]);
     }

@@ -58,6 +58,10 @@ struct engine_options {
 int engine_open(struct engine **out, const struct engine_options *options, struct status *st);
 void engine_close(struct engine *engine); /* after every session; NULL is fine */
 
+/* Brings the weights into memory in the background, in the order of the layers, so that the first
+ * answers need not wait for each page. Weights that would not fit are left alone. Call it once. */
+void engine_read_ahead(struct engine *engine);
+
 const char *engine_model_id(const struct engine *engine);
 const struct gemma_config *engine_config(const struct engine *engine);
 struct hash engine_model_identity(

@@ -12,6 +12,8 @@
 #include "core/lens/tuned.h"
 #include "core/sae/pool.h"
 
+#include <pthread.h>
+
 struct engine {
     struct model_folder folder;
     struct gemma_config config;
@@ -25,6 +27,11 @@ struct engine {
     bool has_chat_template;
     struct hash identity;
     atomic_uint_fast64_t tokens_computed, passes_computed;
+    struct {
+        pthread_t thread;
+        bool runs;
+        atomic_bool stop;
+    } read_ahead;
     struct kv_prefixes *prefixes; /* NULL: nothing is kept for the next text */
     _Atomic(uint64_t *) words;    /* bit per id: its text is a word; NULL until a lens asks */
 };
@@ -81,6 +88,13 @@ void generation_drop(struct generation *generation);
 size_t dark_reading_rows(const struct dark_reading *reading);
 size_t lens_reading_rows(const struct lens_reading *reading);
 size_t generation_rows(const struct generation *generation);
+
+/* Whether weights of so many bytes can stay in memory once they have been read: three quarters of
+ * what this process may have (0: unknown), and what is free now (kilobytes, -1: unknown). */
+bool engine_weights_fit(uint64_t weight_bytes, uint64_t memory, int64_t available);
+
+/* Ends engine_read_ahead, if it runs. */
+void engine_stop_read_ahead(struct engine *engine);
 
 /* Fills the empty cache of a text with what is known of its beginning; at least one token is left
  * to be read. */

@@ -120,6 +120,22 @@ void mapped_file_release_pages(const struct mapped_file *file)
     }
 }
 
+bool mapped_file_read_ahead(const void *data, size_t n)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = (uintptr_t)data / page * page;
+    size_t length = (uintptr_t)data + n - first;
+    int code = -1;
+    errno = EINVAL;
+#ifdef MADV_POPULATE_READ /* Linux 5.14; a page that cannot be read is an error, no SIGBUS */
+    code = madvise((void *)first, length, MADV_POPULATE_READ);
+#endif
+    if (code && errno == EINVAL) {
+        code = madvise((void *)first, length, MADV_WILLNEED);
+    }
+    return code == 0;
+}
+
 void mapped_file_close(struct mapped_file *file)
 {
     if (file->data) {

@@ -10,6 +10,7 @@
 #include "core/base/status.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,10 @@ void mapped_file_accept(struct mapped_file *file);
 
 /* Tells the kernel that the pages may go: the next read brings them back from the disk. */
 void mapped_file_release_pages(const struct mapped_file *file);
+
+/* Brings the pages of data [n], a piece of a mapping, into memory and into this process's tables,
+ * so that the first read of them need not wait; false if some of them cannot be read. */
+bool mapped_file_read_ahead(const void *data, size_t n);
 
 /* Safe on a zeroed struct and twice. */
 void mapped_file_close(struct mapped_file *file);

@@ -159,6 +159,21 @@ void weights_close(struct weights *w)
     *w = (struct weights){0};
 }
 
+/* Of one layer. */
+#define MATRICES 7
+
+const struct tensor *weights_matrix(const struct weights *w, size_t i)
+{
+    size_t layer = i / MATRICES, layers = w->config->n_layers;
+    if (layer >= layers) {
+        return i == MATRICES * layers ? &w->unembedding : NULL;
+    }
+    const struct layer_weights *l = &w->layers[layer];
+    const struct tensor *const all[MATRICES] = {
+        &l->q_proj, &l->k_proj, &l->v_proj, &l->o_proj, &l->gate_proj, &l->up_proj, &l->down_proj};
+    return all[i % MATRICES];
+}
+
 struct hash weights_identity(const struct weights *w)
 {
     const struct gemma_config *c = w->config;
@@ -166,13 +181,8 @@ struct hash weights_identity(const struct weights *w)
     tensor_hash(&w->embedding, &h);
     tensor_hash(&w->unembedding, &h);
     hash_add(&h, w->gains, w->n_gains * sizeof *w->gains); /* every norm of every layer */
-    for (size_t i = 0; i < c->n_layers; i++) {
-        const struct layer_weights *l = &w->layers[i];
-        const struct tensor *all[] = {&l->q_proj,    &l->k_proj,  &l->v_proj,   &l->o_proj,
-                                      &l->gate_proj, &l->up_proj, &l->down_proj};
-        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++) {
-            tensor_hash(all[j], &h);
-        }
+    for (size_t i = 0; i < MATRICES * c->n_layers; i++) {
+        tensor_hash(weights_matrix(w, i), &h);
     }
     return h;
 }

@@ -47,6 +47,9 @@ int weights_open(struct weights *weights, const struct model_folder *folder,
                  struct status *st);
 void weights_close(struct weights *weights);
 
+/* Matrix i in the order in which a pass reads them, the unembedding last; NULL behind it. */
+const struct tensor *weights_matrix(const struct weights *weights, size_t i);
+
 /* Hash of every matrix's type, shape and samples of its contents, and of every gain. */
 struct hash weights_identity(const struct weights *weights);
 

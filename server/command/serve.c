@@ -257,6 +257,7 @@ int command_serve(const struct options *o)
     }
     if (code == STATUS_OK) {
         announce(s, o);
+        engine_read_ahead(s->app.engine);
         go_on_indexing(s, o);
         wait_for(&stop);
         request_log_message(&s->app.log, NULL, "stopping: answering what is under way ...");

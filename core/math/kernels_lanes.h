@@ -35,9 +35,10 @@ static size_t lanes_left(size_t n, size_t done)
 
 #define PRODUCT_COLUMNS 4
 
-/* One register tile: R rows of x by four rows of w; missing rows of w repeat the last. From `start`
- * on, 4 k bytes are brought near meanwhile, 4 k weights where w is not packed (NULL: none). */
-INLINE void product_tile(const size_t R, const enum dtype dtype, const bool packed,
+/* One register tile: R rows of x by C rows of w, 2 or 4; missing rows of w repeat the last. From
+ * `start` on, 4 k bytes are brought near meanwhile, C k weights where w is not packed (NULL: none).
+ */
+INLINE void product_tile(const size_t R, const size_t C, const enum dtype dtype, const bool packed,
                          const struct kernels_piece *p, size_t row, size_t column,
                          const void *start)
 {
@@ -46,10 +47,10 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
     const float *x[PRODUCT_ROWS];
     const unsigned char *w[PRODUCT_COLUMNS];
     vec sum[PRODUCT_ROWS][PRODUCT_COLUMNS];
-    size_t n = p->n - column < PRODUCT_COLUMNS ? p->n - column : PRODUCT_COLUMNS;
+    size_t n = p->n - column < C ? p->n - column : C;
     const size_t step = packed ? PRODUCT_COLUMNS * size : size;
     const size_t stride = packed ? LANES * size : p->ldw;
-    UNROLL for (size_t c = 0; c < PRODUCT_COLUMNS; c++)
+    UNROLL for (size_t c = 0; c < C; c++)
     {
         w[c] =
             (const unsigned char *)p->w + column * p->ldw + (packed || c < n ? c : n - 1) * stride;
@@ -57,7 +58,7 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
     UNROLL for (size_t r = 0; r < R; r++)
     {
         x[r] = (const float *)p->x + (row + r) * p->ldx;
-        UNROLL for (size_t c = 0; c < PRODUCT_COLUMNS; c++)
+        UNROLL for (size_t c = 0; c < C; c++)
         {
             sum[r][c] = v_zero();
         }
@@ -69,9 +70,9 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
         if (soon && packed) {
             __builtin_prefetch(soon + i * sizeof(float), 0, 2);
         } else if (soon) {
-            UNROLL for (size_t line = 0; line < PRODUCT_COLUMNS * LANES * size; line += 64)
+            UNROLL for (size_t line = 0; line < C * LANES * size; line += 64)
             {
-                __builtin_prefetch(soon + i * PRODUCT_COLUMNS * size + line, 0, 3);
+                __builtin_prefetch(soon + i * C * size + line, 0, 3);
             }
         }
         vec a[PRODUCT_ROWS];
@@ -79,7 +80,7 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
         {
             a[r] = v_load(x[r] + i);
         }
-        UNROLL for (size_t c = 0; c < PRODUCT_COLUMNS; c++)
+        UNROLL for (size_t c = 0; c < C; c++)
         {
             vec b = v_load_as(dtype, w[c] + i * step);
             UNROLL for (size_t r = 0; r < R; r++)
@@ -90,7 +91,7 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
     }
     size_t left = p->k - i;
     if (left > 0) {
-        UNROLL for (size_t c = 0; c < PRODUCT_COLUMNS; c++)
+        UNROLL for (size_t c = 0; c < C; c++)
         {
             vec b = packed ? v_load_as(dtype, w[c] + i * step)
                            : v_load_as_n(dtype, w[c] + i * step, left);
@@ -103,7 +104,8 @@ INLINE void product_tile(const size_t R, const enum dtype dtype, const bool pack
     UNROLL for (size_t r = 0; r < R; r++)
     {
         float *y = p->y + (row + r) * p->ldy + column;
-        v_sum4(sum[r][0], sum[r][1], sum[r][2], sum[r][3], n, p->add, y);
+        v_sum4(sum[r][0], sum[r][1], C > 2 ? sum[r][2] : v_zero(), C > 2 ? sum[r][3] : v_zero(), n,
+               p->add, y);
     }
 }
 
@@ -114,15 +116,25 @@ static size_t tile_height(size_t rows, size_t most)
     return (rows + tiles - 1) / tiles;
 }
 
-#define TILE_CASE(R)                                                                     \
-    case R:                                                                              \
-        if ((R) <= PRODUCT_ROWS) {                                                       \
-            product_tile((R) <= PRODUCT_ROWS ? (R) : 1, dtype, packed, p, row, c, soon); \
-        }                                                                                \
+#define TILE_CASE(R)                                                                               \
+    case R:                                                                                        \
+        if ((R) <= PRODUCT_ROWS) {                                                                 \
+            product_tile((R) <= PRODUCT_ROWS ? (R) : 1, PRODUCT_COLUMNS, dtype, packed, p, row, c, \
+                         soon);                                                                    \
+        }                                                                                          \
         break
 
 INLINE void product_of(const enum dtype dtype, const bool packed, const struct kernels_piece *p)
 {
+    if (!packed && p->rows <= KERNELS_NARROW && p->n <= KERNELS_NARROW) {
+        const void *soon = p->ahead_n ? p->ahead : NULL;
+        if (p->rows == 1) {
+            product_tile(1, KERNELS_NARROW, dtype, packed, p, 0, 0, soon);
+        } else {
+            product_tile(2, KERNELS_NARROW, dtype, packed, p, 0, 0, soon);
+        }
+        return;
+    }
     size_t height = p->rows ? tile_height(p->rows, PRODUCT_ROWS) : 1, asked = 0;
     size_t ahead_from = kernels_ahead_from(p, height);
     for (size_t row = 0; row < p->rows; row += height) {

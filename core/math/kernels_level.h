@@ -24,6 +24,11 @@ static inline size_t kernels_block(size_t k, size_t most)
     return (block + 31) / 32 * 32;
 }
 
+/* With so many rows of x, or fewer, as many rows of w are multiplied together where they are short,
+ * not four: less lies between what is read and what is brought near. */
+#define KERNELS_NARROW 2
+#define KERNELS_SHORT_BYTES 8192
+
 static inline size_t kernels_smaller(size_t a, size_t b)
 {
     return a < b ? a : b;

@@ -62,19 +62,21 @@ static void product_in_place(const struct method *method, size_t x_step,
 {
     size_t block = kernels_block(whole->k, method->block), size = dtype_size(whole->dtype);
     const unsigned char *w = whole->w;
-    for (size_t c = 0; c < whole->n; c += TILE_ROWS) {
-        bool last = c + 2 * TILE_ROWS > whole->n;
-        const unsigned char *next = last ? whole->ahead : w + (c + TILE_ROWS) * whole->ldw;
+    bool narrow = whole->rows <= KERNELS_NARROW && whole->k * size <= KERNELS_SHORT_BYTES;
+    const size_t tile = narrow ? KERNELS_NARROW : TILE_ROWS;
+    for (size_t c = 0; c < whole->n; c += tile) {
+        bool last = c + 2 * tile > whole->n;
+        const unsigned char *next = last ? whole->ahead : w + (c + tile) * whole->ldw;
         for (size_t k = 0; k < whole->k; k += block) {
             struct kernels_piece p = *whole;
             p.x = (const unsigned char *)p.x + k * x_step;
             p.w = w + c * p.ldw + k * size;
-            p.n = kernels_smaller(TILE_ROWS, whole->n - c);
+            p.n = kernels_smaller(tile, whole->n - c);
             p.k = kernels_smaller(block, whole->k - k);
             p.add = k > 0;
             p.y += c;
             p.ahead_n = next ? 1 : 0;
-            p.ahead = next ? next + TILE_ROWS * k * size : NULL;
+            p.ahead = next ? next + tile * k * size : NULL;
             method->product(&p);
         }
     }

@@ -118,9 +118,10 @@ build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(LIBRARY)
 
 SOAK_SECONDS ?= 600
 SOAK_KILLS   ?= 200
-soak: darkmatter ## half an hour: load beside an index job, SIGKILLs at random moments (SOAK_SECONDS, SOAK_KILLS)
+soak: darkmatter ## half an hour: load beside an index, SIGKILLs, the unit under systemd (SOAK_SECONDS, SOAK_KILLS)
 	@python3 -B tests/soak/load.py --seconds $(SOAK_SECONDS)
 	@python3 -B tests/soak/kills.py --kills $(SOAK_KILLS)
+	@tests/soak/service.sh
 
 BENCH ?=
 bench: darkmatter build/release/tests/tools/make_weights ## speeds beside the machine's peaks, at gemma-2-2b's sizes (5.5 GB, made once) and on the demo

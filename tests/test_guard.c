@@ -1,5 +1,6 @@
 #include "server/http/guard.h"
 
+#include "core/base/clock.h"
 #include "server/http/router.h"
 #include "tests/test.h"
 
@@ -189,6 +190,39 @@ static void asks_for_the_secret_where_data_is(void)
     CHECK(status_of(&guard, "GET", "/%761/thing", NULL, NULL) == 401); /* decoded first */
 }
 
+enum { LONG_SECRET = 1 << 21 };
+
+/* Seconds of the quickest of some refusals of a key that differs from the secret at one place. */
+static double refusal_seconds(const struct guard *guard, char *line, size_t at)
+{
+    const char *const headers[] = {line, NULL};
+    char *key = line + strlen("X-SECRET-KEY: ");
+    double best = 1e9;
+    key[at] = 'b';
+    for (int i = 0; i < 9; i++) {
+        double begun = clock_seconds();
+        CHECK(status_of(guard, "GET", "/v1/thing", headers, NULL) == 401);
+        double took = clock_seconds() - begun;
+        best = took < best ? took : best;
+    }
+    key[at] = 'a';
+    return best;
+}
+
+/* A comparison that stopped at the first difference would tell a secret letter by letter: of this
+ * long one the first letter would be refused hundreds of times sooner than the last. */
+static void a_wrong_secret_takes_as_long_wherever_it_differs(void)
+{
+    static char secret[LONG_SECRET + 1];
+    static char line[LONG_SECRET + 32];
+    memset(secret, 'a', LONG_SECRET);
+    (void)snprintf(line, sizeof line, "X-SECRET-KEY: %s", secret);
+    const struct guard guard = {.secret = secret};
+    double first = refusal_seconds(&guard, line, 0);
+    double last = refusal_seconds(&guard, line, LONG_SECRET - 1);
+    CHECK(first > 0.5 * last && last > 0.5 * first);
+}
+
 static void serves_health_and_pages_without_the_secret(void)
 {
     const struct guard guard = {.secret = "sesame"};
@@ -209,6 +243,7 @@ static const struct test tests[] = {
     TEST(needs_a_host_header),
     TEST(an_origin_must_be_ours_too),
     TEST(asks_for_the_secret_where_data_is),
+    TEST(a_wrong_secret_takes_as_long_wherever_it_differs),
     TEST(serves_health_and_pages_without_the_secret),
 };
 

@@ -109,10 +109,16 @@ static int check(const struct edit *e, size_t i, const struct sae_source *s,
         return status_set(st, STATUS_INVALID,
                           "edits[%zu]: expected a source and an index, or a point and a vector", i);
     }
+    if (s && s->is_neurons && (e->type == EDIT_SPLICE || e->type == EDIT_ERROR_ONLY)) {
+        return status_set(st, STATUS_INVALID,
+                          "edits[%zu].source: \"%.120s\" is the model's own neurons, which have no "
+                          "reconstruction; expected an SAE",
+                          i, s->name);
+    }
     bool takes_indices = e->type == EDIT_CLAMP || (edit_has_direction(e) && s && !e->vector);
     int code = takes_indices ? check_indices(e, i, s, st) : STATUS_OK;
     if (code == STATUS_OK) {
-        code = check_site(e, i, s ? s->output : e->point, s ? s->layer : e->layer, config, st);
+        code = check_site(e, i, s ? edit_point(s) : e->point, s ? s->layer : e->layer, config, st);
     }
     return code ? code : check_numbers(e, i, st);
 }
@@ -128,14 +134,6 @@ int edits_check(const struct edit *list, size_t n, const struct gemma_config *co
                               "edits[%zu].source: there is no source \"%.120s\"; GET "
                               "/v1/capabilities lists those there are",
                               i, list[i].source);
-        }
-        if (s && s->is_neurons) {
-            return status_set(
-                st, STATUS_INVALID,
-                "edits[%zu].source: \"%.120s\" is the model's own neurons; edit the "
-                "point itself: {\"type\": \"set\", \"point\": \"%s.%d\", \"dim\": ..., "
-                "\"value\": ...}",
-                i, s->name, point_name(s->input), s->layer);
         }
         code = check(&list[i], i, s, config, st);
     }
@@ -195,18 +193,27 @@ static int open_op(struct edits *edits, size_t i, const struct edit *e,
 {
     struct op *op = &edits->ops[i];
     *op = (struct op){.edit = e, .point = e->point, .layer = e->layer};
-    if (e->source && pool_acquire(edits->pool, e->source, &op->sae, st)) {
+    const struct sae_source *neurons =
+        e->source ? catalogue_find(pool_catalogue(edits->pool), e->source) : NULL;
+    if (neurons && neurons->is_neurons) {
+        op->source = neurons;
+    } else if (e->source && pool_acquire(edits->pool, e->source, &op->sae, st)) {
         return status_prefix(st, "edits[%zu].source", i);
-    }
-    if (op->sae) {
+    } else if (op->sae) {
         op->source = sae_source(op->sae);
-        op->point = op->source->output;
+    }
+    if (op->source) {
+        op->point = edit_point(op->source);
         op->layer = op->source->layer;
+        op->own_neurons = op->source->is_neurons && !e->vector;
     }
     int code = check(e, i, op->source, config, st);
-    if (code == STATUS_OK && edit_has_direction(e)) {
+    if (code || op->own_neurons) {
+        return code;
+    }
+    if (edit_has_direction(e)) {
         code = make_direction(op, i, op->sae, point_width(config, op->point), st);
-    } else if (code == STATUS_OK && e->type == EDIT_CLAMP) {
+    } else if (e->type == EDIT_CLAMP) {
         code = read_rows(op, st);
     }
     if (op->sae && !edit_encodes(e)) {

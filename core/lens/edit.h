@@ -14,6 +14,10 @@
  *                 reconstruction + (h - reconstruction), a sum that is not rounded here
  *     ERROR_ONLY  h minus the reconstruction
  *
+ * The model's own neurons as a source (L, L-mlp_out) act on their values, at neurons.L or
+ * mlp_out.L: v = u = the i-th unit vector, f_i = h_i, so that CLAMP sets h_i; they have no SPLICE
+ * and no ERROR_ONLY.
+ *
  * Edits at one site act one after the other, each on the result of the one before (docs/api.md,
  * "edits"; tests/fixtures/oracle/README.md, section d). An edit that says "as it was" (ADD of
  * strength 0, ORTHOGONAL of strength 1, CLAMP to what f is, SPLICE with keep_error) touches no bit.
@@ -46,7 +50,7 @@ enum edit_where { EDIT_ALL, EDIT_PROMPT, EDIT_GENERATED, EDIT_LAST, EDIT_POSITIO
 
 struct edit {
     enum edit_type type;
-    const char *source; /* a name of the catalogue: its output site; NULL: point and layer */
+    const char *source; /* a name of the catalogue: its site; NULL: point and layer */
     enum point point;   /* without a source */
     int layer;
     const uint32_t *indices; /* CLAMP: [n]; ADD, ORTHOGONAL, CAP with a source: the one at [0] */

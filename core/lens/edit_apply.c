@@ -21,10 +21,30 @@ static void add_scaled(float *h, float a, const float *v, size_t width)
     }
 }
 
+/* A neuron's decoder row is the entry itself: v = u = e_i, f = h_i. */
+static void edit_neurons(const struct edit *e, float *h)
+{
+    float *one = h + (e->n ? e->indices[0] : 0);
+    if (e->type == EDIT_ADD && e->strength != 0.0f) {
+        *one += e->strength;
+    } else if (e->type == EDIT_ORTHOGONAL && e->strength != 1.0f) {
+        *one *= e->strength;
+    } else if (e->type == EDIT_CAP) {
+        *one = *one > e->strength ? e->strength : *one;
+    }
+    for (size_t j = 0; e->type == EDIT_CLAMP && j < e->n; j++) {
+        h[e->indices[j]] = e->values[j];
+    }
+}
+
 static void edit_row(const struct op *op, float *h, size_t width)
 {
     const struct edit *e = op->edit;
     float c = e->strength;
+    if (op->own_neurons && (edit_has_direction(e) || e->type == EDIT_CLAMP)) {
+        edit_neurons(e, h);
+        return;
+    }
     if (e->type == EDIT_ADD && c != 0.0f) {
         add_scaled(h, c, op->direction, width);
     } else if (e->type == EDIT_ORTHOGONAL && c != 1.0f) {

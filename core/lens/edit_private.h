@@ -10,6 +10,7 @@ struct op {
     const struct sae_source *source; /* NULL without one */
     enum point point;                /* where it acts */
     int layer;
+    bool own_neurons; /* indices are entries of the row itself */
     struct sae *sae;  /* CLAMP, SPLICE, ERROR_ONLY: held open */
     float *direction; /* [width] v of ADD; u of unit ADD, ORTHOGONAL, CAP */
     float *rows;      /* CLAMP [n, d_out] */
@@ -27,6 +28,13 @@ struct edits {
 
 /* Whether the edit acts on the row at `position`. */
 bool edit_selects(const struct edit *e, size_t prompt_length, size_t position);
+
+/* Where an edit of a source acts: what an SAE reconstructs, or the values of the model's neurons.
+ */
+static inline enum point edit_point(const struct sae_source *s)
+{
+    return s->is_neurons ? s->input : s->output;
+}
 
 static inline bool edit_has_direction(const struct edit *e)
 {

@@ -116,6 +116,11 @@ static int acquire(struct pool *pool, const char *name, struct entry **out, stru
     return code;
 }
 
+const struct catalogue *pool_catalogue(const struct pool *pool)
+{
+    return pool->catalogue;
+}
+
 int pool_acquire(struct pool *pool, const char *name, struct sae **sae, struct status *st)
 {
     struct entry *e;

@@ -17,6 +17,8 @@ struct pool;
 int pool_create(struct pool **out, const struct catalogue *catalogue, uint64_t budget,
                 struct status *st);
 
+const struct catalogue *pool_catalogue(const struct pool *pool);
+
 /* The SAE of that name, which stays open until pool_release. STATUS_NOT_FOUND for an unknown name;
  * STATUS_CORRUPT for a file that has other contents than when it was opened first. */
 int pool_acquire(struct pool *pool, const char *name, struct sae **sae, struct status *st);

@@ -119,7 +119,9 @@ static void close_work(struct work *w)
 
 static void put(struct text *out, const void *bytes, size_t n)
 {
-    text_append(out, bytes, n);
+    if (n) { /* nothing may be NULL */
+        text_append(out, bytes, n);
+    }
 }
 
 static void put_trace(struct work *w)

@@ -78,7 +78,7 @@ static int collect_runs(struct trace *t, struct status *st)
                 continue;
             }
             struct source_run *run = run_of(t, r->source);
-            if (!run) {
+            if (!run || !run->slots) {
                 return status_no_memory(st, t->n_prompts * sizeof *run->slots);
             }
             run->wants_recon = run->wants_recon || r->kind == READ_RECON || r->kind == READ_ERROR;

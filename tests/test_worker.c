@@ -417,16 +417,15 @@ static bool go_on(struct job *job, bool more, void *user)
     return true;
 }
 
-/* A token takes a hundredth of a slice of 5 prompts of 100 tokens: eight need not wait for eight.
- */
+/* A token takes a small part of a slice of 100 tokens: sixteen need not wait for sixteen slices. */
 static void a_text_need_not_wait_for_a_slice_of_a_large_job_a_token(void)
 {
-    enum { SLICES = 6, TOKENS = 100, TEXT = 8 };
+    enum { SLICES = 12, TOKENS = 100, TEXT = 16 };
     struct bench b;
     struct status st;
     struct worker *worker;
     REQUIRE(bench_open(&b));
-    struct job *large = job_create((size_t)5 * SLICES);
+    struct job *large = job_create(SLICES);
     REQUIRE(large);
     for (size_t i = 0; i < large->n_prompts; i++) {
         int32_t *ids = memory_alloc(TOKENS, sizeof *ids);
@@ -453,7 +452,7 @@ static void a_text_need_not_wait_for_a_slice_of_a_large_job_a_token(void)
     REQUIRE_OK(queue_push(b.queue, large, &st), st);
     REQUIRE_OK(queue_push(b.queue, text, &st), st);
     REQUIRE_OK(worker_start(&worker, b.v.app.engine, b.v.app.store, b.v.app.sources, b.queue,
-                            5 * TOKENS, &st),
+                            4 * TOKENS, &st),
                st);
     while (atomic_load(&n_noted) < 2) {
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);

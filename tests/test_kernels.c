@@ -251,7 +251,7 @@ static void as_many_rows_as_there_are_have_the_bits_of_one(void)
 }
 
 /* Matrices multiplied in one go against each alone; 130 and 18 rows end amid a part. */
-static void matrices_in_one_go_have_the_bits_of_each_alone(void)
+static void each_has_the_bits_it_has_alone(bool mixed)
 {
     static const size_t ns[] = {130, 18, 200}, counts[] = {1, 30, 70};
     const size_t k = 2500; /* more than a block of any level */
@@ -262,7 +262,7 @@ static void matrices_in_one_go_have_the_bits_of_each_alone(void)
     float *y[3], *alone = malloc(70 * 200 * sizeof *alone);
     struct kernel_output each[3];
     for (size_t i = 0; i < 3; i++) {
-        w[i] = make(DTYPE_BF16, ns[i], k, i % 2);
+        w[i] = make(mixed && i == 2 ? DTYPE_F32 : DTYPE_BF16, ns[i], k, i % 2);
         y[i] = malloc(70 * ns[i] * sizeof *y[i]);
         each[i] = (struct kernel_output){&w[i].t, y[i]};
     }
@@ -290,6 +290,12 @@ static void matrices_in_one_go_have_the_bits_of_each_alone(void)
     drop(&x);
     free(alone);
     threads_destroy(threads);
+}
+
+static void matrices_in_one_go_have_the_bits_of_each_alone(void)
+{
+    each_has_the_bits_it_has_alone(false);
+    each_has_the_bits_it_has_alone(true);
 }
 
 /* In place, so that a value stands at every place of a vector; n values of which each is tried at

@@ -21,8 +21,7 @@ void kernel_matmul(struct threads *threads, const float *x, size_t rows, const s
 void kernel_matmul_as(struct threads *threads, enum precision precision, const float *x,
                       size_t rows, const struct tensor *w, float *y);
 
-/* The same for up to KERNEL_OUTPUTS matrices of one k in one go: y [rows, n] of each = x W^T. Where
- * their types differ, a level may round BF16 ones less fast. */
+/* The same for up to KERNEL_OUTPUTS matrices of one k in one go: y [rows, n] of each = x W^T. */
 #define KERNEL_OUTPUTS 3
 struct kernel_output {
     const struct tensor *w;

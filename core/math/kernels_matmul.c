@@ -241,6 +241,13 @@ static void matmul_run(struct multiplication *m, enum precision precision)
 void kernel_matmul_each(struct threads *threads, enum precision precision, const float *x,
                         size_t rows, const struct kernel_output *each, size_t n)
 {
+    for (size_t i = 1; i < n; i++) { /* each type has its own way to be multiplied */
+        if (each[i].w->dtype != each[0].w->dtype) {
+            kernel_matmul_each(threads, precision, x, rows, each, i);
+            kernel_matmul_each(threads, precision, x, rows, each + i, n - i);
+            return;
+        }
+    }
     struct multiplication m = {
         .threads = threads, .x = x, .rows = rows, .k = each[0].w->shape[1], .n_w = n};
     for (size_t i = 0; i < n; i++) {

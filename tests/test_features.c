@@ -297,7 +297,7 @@ static void refuses_neurons_by_name_where_they_make_no_sense(void)
         {"{\"prompt\":\"a\",\"read\":[\"recon:2\"]}", 400, "no reconstruction"},
         {"{\"prompt\":\"a\",\"read\":[\"logits\"],\"edits\":[{\"type\":\"splice\","
          "\"source\":\"2-mlp_out\"}]}",
-         400, "\"point\": \"mlp_out.2\""}};
+         400, "which have no reconstruction; expected an SAE"}};
     v1_refuses(&v, "/v1/trace", traces, TEST_COUNT(traces));
     static const struct v1_bad steers[] = {
         {"{\"prompt\":\"a\",\"types\":[\"DEFAULT\"],\"sources\":[\"2\"],"

@@ -88,7 +88,9 @@ def stops_with(number):
     requests = [("/v1/activation/source", body) for body in batches]
     requests += [("/v1/trace", body) for body in traces]
     threads, replies = in_threads(lambda request: server.post(*request), requests)
-    until(lambda: server.metric("darkmatter_queue_tokens") > 8000, "the requests are waiting")
+    # All have arrived: one that is still on its way to the listening socket may be turned away.
+    until(lambda: len(requests) - replies.count(None) + server.metric("darkmatter_queue_jobs")
+          >= len(requests) - 1, "the requests are waiting")
     unanswered = replies.count(None)
     server.process.send_signal(number)
     for thread in threads:

@@ -35,7 +35,7 @@ static void serves_the_demo_on_this_machine_when_nothing_is_said(void)
     CHECK_STRING(o.host, "127.0.0.1");
     CHECK_STRING(o.db, "darkmatter.db");
     CHECK(o.port == 5002 && o.token_limit == 1024 && o.reply_limit == 256u << 20);
-    CHECK(o.prefix_memory == 256u << 20);
+    CHECK(o.prefix_memory == 128u << 20);
     CHECK(o.threads == 0 && o.sae_memory == 0 && o.embed_scale == EMBED_SCALE_AUTO);
     CHECK(o.precision == PRECISION_EXACT);
     CHECK(o.log == 0 && o.slow_ms == 10000);

@@ -84,7 +84,7 @@ static const struct flag {
     {"--sae-memory", "BYTES", "budget for open SAEs, e.g. 4G (a quarter of the memory)",
      SERVE | INDEX | EVALUATE | VERIFY | BENCH, BYTES, offsetof(struct options, sae_memory), 1,
      LLONG_MAX},
-    {"--prefix-memory", "BYTES", "what texts that were continued leave for the next turn (256M)",
+    {"--prefix-memory", "BYTES", "what texts that were continued leave for the next turn (128M)",
      SERVE, BYTES, offsetof(struct options, prefix_memory), 0, LLONG_MAX},
     {"--threads", "N", "compute threads (all processors)",
      SERVE | INDEX | EVALUATE | COLLECT | VERIFY | BENCH, NUMBER, offsetof(struct options, threads),
@@ -387,7 +387,7 @@ int options_parse(struct options *o, int argc, char **argv, struct status *st)
                           .rounds = 5,
                           .reply_limit = 256ull * 1024 * 1024};
     int bit = command_bit(o->command);
-    o->prefix_memory = bit == SERVE ? 256ull * 1024 * 1024 : 0; /* nobody else goes on with texts */
+    o->prefix_memory = bit == SERVE ? 128ull * 1024 * 1024 : 0; /* nobody else goes on with texts */
     if (!bit) {
         return status_set(st, STATUS_INVALID, "%s%s", o->command ? o->command : "",
                           o->command ? ": no such command" : "a command is needed");

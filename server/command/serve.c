@@ -27,7 +27,7 @@
 #define BATCH_TOKENS 2048
 #define DRAIN_SECONDS 30
 /* Replies that are sent again as they are: some hundred pages or texts. */
-#define REPLIES_BYTES ((size_t)64 << 20)
+#define REPLIES_BYTES ((size_t)32 << 20)
 #define GIVE_BACK_SECONDS 10 /* how often freed memory is given back to the system */
 
 struct serving {

@@ -34,7 +34,8 @@ static struct store_dashboard_writer *begin_dashboard(struct fixture *f)
 {
     static uint32_t counts[D_SAE];
     static float maxima[D_SAE];
-    const struct store_dashboard d = {
+    /* Static: the writer borrows it until the end. */
+    static const struct store_dashboard d = {
         .tokens = 1, .corpora = "[]", .counts = counts, .maxima = maxima, .d_sae = D_SAE};
     const struct store_feature feature = {.index = 5, .label = "light"};
     struct store_dashboard_writer *w = NULL;

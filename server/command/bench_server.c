@@ -9,6 +9,7 @@
 #include "server/http/emit.h"
 #include "server/http/ready.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -99,7 +100,8 @@ static int ask_for_text(struct bench *b, const struct bench_child *child, size_t
     return code;
 }
 
-/* The rate of a reply that was given before, beside a ready body of the same bytes. */
+/* The rate of a reply that was given before, beside a ready body of the same bytes: the better of
+ * what that reaches before and after, since a limit that a busy moment has lowered is none. */
 static int load(struct bench *b, const struct bench_child *child, const char *path,
                 const char *body, const char *name, const char *name_p99, struct status *st)
 {
@@ -112,13 +114,17 @@ static int load(struct bench *b, const struct bench_child *child, const char *pa
                               .seconds = LOAD_SECONDS};
     int code = bench_load_ask(child->port, path, body, &reply, st);
     (void)(code || (code = ready_start(&ready, reply.data ? reply.data : "", reply.length, st)));
-    struct bench_load theirs = ours;
-    theirs.port = ready ? ready_port(ready) : 0;
-    (void)(code || (code = bench_load_run(&ours, st)) || (code = bench_load_run(&theirs, st)));
+    struct bench_load before = ours;
+    before.port = ready ? ready_port(ready) : 0;
+    before.seconds = LOAD_SECONDS / 2;
+    struct bench_load after = before;
+    (void)(code || (code = bench_load_run(&before, st)) || (code = bench_load_run(&ours, st)) ||
+           (code = bench_load_run(&after, st)));
     ready_stop(ready);
     text_free(&reply);
     if (!code) {
-        bench_put(b, name, ours.per_second, ours.per_second / theirs.per_second);
+        bench_put(b, name, ours.per_second,
+                  ours.per_second / fmax(before.per_second, after.per_second));
         bench_put(b, name_p99, ours.p99_ms, 0);
     }
     return code;

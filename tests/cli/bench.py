@@ -53,7 +53,8 @@ with check("values are above 0, one a round, and shares of the limits can be rig
         expect(len(f["values"]), 1, name)
         assert f["low"] == f["median"] == f["high"] > 0, (name, precision, f)
         for key in ("of_fp32", "of_bf16", "of_reads", "of_ready"):
-            assert f[key] is None or 0 < f[key] < 1.6, (name, precision, key, f[key])
+            most = 3 if key == "of_ready" else 1.6  # two programs that share two processors by chance
+            assert f[key] is None or 0 < f[key] < most, (name, precision, key, f[key])
         if f["limit"]:
             expect(f["share"], max(f["of_" + limit] or 0 for limit in ("reads", "ready", f["limit"])),
                    name)

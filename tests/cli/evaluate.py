@@ -260,9 +260,11 @@ with check("a_table_is_printed_without_json"):
     expect(said.count("tokens/s"), 0, "progress of what is finished")  # nothing was computed again
 
 with check("a_run_that_is_interrupted_goes_on_and_comes_to_the_same"):
-    many = corpus(TEXTS * 5)
+    many = corpus(TEXTS * 30)
     same = ("--corpus", many, "--name", "many", "--keep-duplicates", "--threads", "1", *flags)
+    begun = time.monotonic()
     code, whole, said = run("evaluate", *MODEL, *same, "--db", os.path.join(scratch(), "a.db"), "--json")
+    lasts = time.monotonic() - begun
     expect(code, 0, said)
     db = os.path.join(scratch(), "b.db")
     stopped = 0
@@ -270,7 +272,7 @@ with check("a_run_that_is_interrupted_goes_on_and_comes_to_the_same"):
         process = subprocess.Popen([DARKMATTER, "evaluate", *MODEL, *same, "--db", db, "--json"],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, env=ENVIRONMENT)
-        time.sleep(0.15 + 0.05 * attempt)
+        time.sleep(lasts * (0.3 + 0.1 * attempt))  # by what a run takes here, not by the clock
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=SECONDS)
         if process.returncode == 0:

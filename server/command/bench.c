@@ -128,11 +128,9 @@ static int weigh(struct bench *b, const struct bench_machine *machine, struct st
     if (code) {
         return code;
     }
-    double D = (double)c->hidden_size, K = (double)c->head_dim;
+    double table = (double)c->vocab_size * (double)c->hidden_size;
     double numbers =
-        (double)c->vocab_size * D * (c->tied_embeddings ? 1 : 2) +
-        (double)c->n_layers * D *
-            (K * (double)(2 * c->n_heads + 2 * c->n_kv_heads) + 3 * (double)c->intermediate_size);
+        table * (c->tied_embeddings ? 1 : 2) + (double)c->n_layers * bench_layer_weights(c);
     b->weight_bytes = (double)folder.weight_bytes;
     b->number_bytes = b->weight_bytes > 3 * numbers ? 4 : 2;
     b->in_cache = b->weight_bytes < machine->cache_bytes;

@@ -101,4 +101,7 @@ struct bench_machine;
 void bench_print(const struct bench *b, const struct bench_machine *machine);
 void bench_print_json(const struct bench *b, const struct bench_machine *machine);
 
+/* Numbers in the matrices of one layer. */
+double bench_layer_weights(const struct gemma_config *config);
+
 #endif

@@ -39,8 +39,7 @@ struct cost {
     double operations, bytes; /* multiply-adds are two; of weights */
 };
 
-/* Numbers in the matrices of one layer. */
-static double layer_weights(const struct gemma_config *c)
+double bench_layer_weights(const struct gemma_config *c)
 {
     double D = (double)c->hidden_size, K = (double)c->head_dim;
     return D * K * (double)(2 * c->n_heads + 2 * c->n_kv_heads) +
@@ -56,8 +55,8 @@ static struct cost cost_of_pass(const struct bench *b, double prompts, double n,
     double layers = features ? (double)s->layer + 1 : (double)c->n_layers;
     double head = (double)c->vocab_size * (double)c->hidden_size;
     double attention = (double)(c->n_heads * c->head_dim) * n * (n + 1);
-    struct cost cost = {2 * layers * prompts * (layer_weights(c) * n + attention),
-                        b->number_bytes * layers * layer_weights(c)};
+    struct cost cost = {2 * layers * prompts * (bench_layer_weights(c) * n + attention),
+                        b->number_bytes * layers * bench_layer_weights(c)};
     if (features) {
         cost.operations += 2 * prompts * n * (double)s->d_in * (double)s->d_sae;
         cost.bytes += (double)s->bytes / 2; /* of W_enc and W_dec only the first is read */
